@@ -1,0 +1,32 @@
+"""nbdl: a small deep-learning engine whose every floating-point operation is a Numba kernel that a person can read."""
+
+from __future__ import annotations
+
+import numpy as _np
+
+from nbdl import ops
+from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from nbdl.runtime.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    IndexRangeError,
+    NbdlError,
+    NumericalError,
+    ShapeError,
+    StateError,
+)
+from nbdl.runtime.threads import get_num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+float32 = _np.dtype(_np.float32)
+float64 = _np.dtype(_np.float64)
+int8 = _np.dtype(_np.int8)
+int16 = _np.dtype(_np.int16)
+int32 = _np.dtype(_np.int32)
+int64 = _np.dtype(_np.int64)
+uint8 = _np.dtype(_np.uint8)
+bool = _np.dtype(_np.bool_)  # noqa: A001 (PyTorch's name)

@@ -1,0 +1,164 @@
+"""The graph: operations, and the nodes that they leave behind for the backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd.mode import mode
+from nbdl.autograd.tensor import Tensor, wrap
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.errors import GradientError
+
+Array = Any
+"""A NumPy array on the CPU, a device array on a GPU."""
+
+
+class Context:
+    """One node of the graph: what an Op's backward needs, and the edges along which gradients flow on.
+
+    Attributes:
+        op: The Op class.
+        edges: For each input, where its gradient goes: (Context, output number), a leaf Tensor, or None.
+        needs_input_grad: For each input, whether its gradient is wanted.
+        saved: The arrays that forward saved.
+    """
+
+    def __init__(self, op: type[Op]) -> None:
+        self.op = op
+        self.edges: list[Any] = []
+        self.needs_input_grad: tuple[bool, ...] = ()
+        self.outputs: list[tuple[tuple[int, ...], np.dtype]] = []
+        self.hooks: dict[int, list[Callable[..., Any]]] | None = None
+        self._saved: tuple[Array, ...] | None = ()
+        self._versions: list[tuple[list[int], int]] = []
+        self._non_differentiable: tuple[int, ...] = ()
+
+    def save(self, *saved: Array) -> None:
+        """Keeps arrays for backward. If one that belongs to an input or output is changed in place, backward says so."""
+        self._saved = saved
+
+    @property
+    def saved(self) -> tuple[Array, ...]:
+        if self._saved is None:
+            raise GradientError(
+                f"backward through {self.op.__name__} a second time: its saved arrays were freed. "
+                "Pass retain_graph=True to the first backward()"
+            )
+        for version, value in self._versions:
+            if version[0] != value:
+                raise GradientError(
+                    f"{self.op.__name__}: a tensor that backward needs was changed in place "
+                    f"(version {version[0]}, expected {value}). Use the out-of-place form, or clone() it first"
+                )
+        return self._saved
+
+    def mark_non_differentiable(self, *outputs: int) -> None:
+        """Numbers of outputs that never carry gradients (integer outputs need no mark)."""
+        self._non_differentiable = outputs
+
+    @staticmethod
+    def empty(*shape: int, dtype: Any = np.float32) -> Array:
+        """An uninitialised array."""
+        return memory.empty(shape, dtype)
+
+    @staticmethod
+    def empty_like(x: Array, dtype: Any = None) -> Array:
+        """An uninitialised C-contiguous array of the shape and dtype of x."""
+        return memory.empty(x.shape, dtype or x.dtype)
+
+    def free(self) -> None:
+        """Drops the saved arrays."""
+        self._saved = None
+
+    def name(self) -> str:
+        """The operation's name, as `grad_fn` shows it."""
+        return self.op.__name__.removesuffix("Op") + "Backward"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes that this node's gradients go to, for drawing graphs."""
+        return tuple(edge if isinstance(edge, tuple) else (edge, 0) for edge in self.edges)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+
+class Op:
+    """An operation: subclass it with static `forward(ctx, ...)` and `backward(ctx, ...)` over arrays.
+
+    `forward` gets the inputs as given to `apply`, tensors replaced by their arrays, and returns one array or a tuple.
+    `backward` gets one gradient per output, contiguous or not, and returns one gradient, or None, per input. It must
+    not write to what it is given, and returns fresh arrays or views of the incoming gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, *inputs: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        """Runs forward on the inputs' arrays and wraps the results, recording the operation if gradients may be asked."""
+        ctx = Context(cls)
+        record = mode.enabled
+        values = []
+        needs = []
+        for value in inputs:
+            if isinstance(value, Tensor):
+                values.append(value._array)
+                needs.append(record and value.requires_grad)
+            else:
+                values.append(value)
+                needs.append(False)
+        ctx.needs_input_grad = tuple(needs)
+        result = cls.forward(ctx, *values)
+        outputs = result if isinstance(result, tuple) else (result,)
+        if True not in needs:
+            tensors = tuple([wrap(array) for array in outputs])
+            for tensor in tensors:
+                _share_version(tensor, inputs)
+            return tensors if isinstance(result, tuple) else tensors[0]
+        return _record(ctx, inputs, outputs, isinstance(result, tuple))
+
+
+def _share_version(tensor: Tensor, inputs: Iterable[Any]) -> None:
+    """A view counts changes together with the tensor whose memory it shows."""
+    if tensor._array.base is None:
+        return
+    owner = arrays.owner(tensor._array)
+    for value in inputs:
+        if isinstance(value, Tensor) and arrays.owner(value._array) is owner:
+            tensor._version = value._version
+            return
+
+
+def _record(ctx: Context, inputs: tuple[Any, ...], outputs: tuple[Array, ...], several: bool) -> Any:
+    """Gives the context its edges and the outputs their place in the graph."""
+    for value, needed in zip(inputs, ctx.needs_input_grad, strict=True):
+        if not needed:
+            ctx.edges.append(None)
+        elif value._node is None:
+            ctx.edges.append(value)
+        else:
+            ctx.edges.append((value._node, value._output))
+    tensors = []
+    for number, array in enumerate(outputs):
+        tensor = wrap(array)
+        _share_version(tensor, inputs)
+        ctx.outputs.append((array.shape, array.dtype))
+        if array.dtype.kind == "f" and number not in ctx._non_differentiable:
+            tensor.requires_grad = True
+            tensor._node, tensor._output = ctx, number
+        tensors.append(tensor)
+    if ctx._saved:
+        owners = {id(arrays.owner(array)) for array in ctx._saved if array is not None}
+        for value in (*inputs, *tensors):
+            if isinstance(value, Tensor) and id(arrays.owner(value._array)) in owners:
+                ctx._versions.append((value._version, value._version[0]))
+    return tuple(tensors) if several else tensors[0]

@@ -1,0 +1,74 @@
+"""Grad mode: whether operations record themselves for backward()."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class _GradMode(threading.local):
+    enabled = True
+
+
+mode = _GradMode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations record themselves for backward() in this thread."""
+    return mode.enabled
+
+
+class set_grad_enabled:
+    """Switches the recording of operations on or off, at once and, as a context manager, until its end."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = mode.enabled
+        mode.enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        mode.enabled = self._before
+
+
+class _GradModeContext:
+    """A context manager and decorator that holds the grad mode at one value."""
+
+    _value: bool
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        """An instance, or the decorated function: both `@no_grad` and `@no_grad()` work."""
+        return super().__new__(cls) if function is None else cls()(function)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        self._stack: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._stack.append(mode.enabled)
+        mode.enabled = self._value
+
+    def __exit__(self, *_: object) -> None:
+        mode.enabled = self._stack.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_GradModeContext):
+    """Context manager and decorator: operations inside are not recorded."""
+
+    _value = False
+
+
+class enable_grad(_GradModeContext):
+    """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
+
+    _value = True

@@ -1,0 +1,1 @@
+"""What kernels need from the machine: compilation, threads, memory, scalar mathematics, random numbers."""

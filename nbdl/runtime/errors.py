@@ -1,0 +1,44 @@
+"""Every error that nbdl raises on purpose. Each also derives from the built-in exception a caller would expect."""
+
+
+class NbdlError(Exception):
+    """Base of all errors of nbdl."""
+
+
+class ArgumentError(NbdlError, ValueError):
+    """An argument has the right type and a wrong value."""
+
+
+class ShapeError(NbdlError, ValueError):
+    """An array has another shape or rank than the operation needs."""
+
+
+class DTypeError(NbdlError, TypeError):
+    """An array has another dtype than the operation needs, or two arrays disagree."""
+
+
+class ArgumentTypeError(NbdlError, TypeError):
+    """An argument is of another type than the operation takes."""
+
+
+class IndexRangeError(NbdlError, IndexError):
+    """An index, class id or dimension lies outside its range."""
+
+
+class DeviceError(NbdlError, RuntimeError):
+    """A device is missing or tensors live on different devices. The message says how to mend it."""
+
+
+class GradientError(NbdlError, RuntimeError):
+    """backward() cannot run: no graph, a graph already freed, or a saved tensor changed in place."""
+
+
+class NumericalError(NbdlError, ArithmeticError):
+    """A value became NaN or infinite where a finite one is needed."""
+
+
+class StateError(NbdlError, KeyError):
+    """A state dict lacks entries or has unexpected ones."""
+
+    def __str__(self) -> str:  # KeyError would print the repr, quotes and \\n included
+        return str(self.args[0]) if self.args else ""

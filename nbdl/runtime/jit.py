@@ -1,0 +1,216 @@
+"""Kernels: how a Python function becomes machine code for the CPU or for a GPU, and how it is launched.
+
+A kernel is a pair of twins with the same arguments, the CPU's and CUDA's. The CPU twin takes two more, `start` and
+`stop`: the range of tasks it works on. Tasks are independent, so any split of them gives the same bits.
+
+    @scalar          scalar mathematics, written once, inlined into kernels of both targets
+    @cpu_kernel      serial loops over tasks [start, stop), compiled once per signature, cached on disk
+    @cuda_kernel     a CUDA kernel, compiled when it is first launched on a GPU
+    @cuda_device     a function that CUDA kernels call (a block reduction, say)
+    Kernel           the pair: looks at the arrays, picks the target, splits the tasks
+
+Nothing is compiled when a module is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import types as python_types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from nbdl.runtime import threads
+from nbdl.runtime.cache import StampedCache, reachable
+from nbdl.runtime.errors import DeviceError
+
+FASTMATH = {"nsz", "arcp", "contract", "reassoc", "afn"}
+"""Reorderings that keep the meaning of NaN and infinity ('nnan' and 'ninf' would not)."""
+
+BLOCK = 128
+"""Threads of a CUDA block, unless a kernel says otherwise."""
+
+SERIAL_WORK = 1 << 16
+"""Scalar operations under which a launch on several threads costs more than it saves."""
+
+CHUNK_WORK = 1 << 14
+"""Scalar operations that a chunk of tasks should hold at least."""
+
+MOST_CHUNKS = 64
+
+_ALIGNMENT = 64  # tasks: chunks of elements start at multiples of a vector's width
+
+
+class _CudaPlaceholder:
+    """Stands for `numba.cuda` in kernel sources; replaced when a kernel is built for a GPU or the interpreter."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise DeviceError(f"cuda.{name} exists only inside a kernel that runs on a GPU or in nbdl.testing.simt")
+
+
+cuda: Any = _CudaPlaceholder()
+
+
+# ---------------------------------------------------------------- decorators
+
+
+def scalar(function: Callable[..., Any]) -> Any:
+    """Marks scalar mathematics used inside kernels of both targets. Its plain Python form stays as `.py_func`."""
+    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True)
+
+
+def cpu_kernel(function: Callable[..., None]) -> Any:
+    """Marks a CPU twin: serial loops over the tasks `[start, stop)`, its last two arguments."""
+    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True)
+
+
+def cpu_function(function: Callable[..., Any]) -> Any:
+    """Compiles a serial function that Python calls directly (sorting, packing, anything that is no map of tasks)."""
+    return _dispatcher(function, fastmath=FASTMATH)
+
+
+def _dispatcher(function: Any, **options: Any) -> Any:
+    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    compiled._cache = StampedCache(function, sorted(options))
+    return compiled
+
+
+class CudaFunction:
+    """A CUDA function as written: `nbdl.runtime.cuda` compiles it, `nbdl.testing.simt` interprets it."""
+
+    def __init__(self, function: python_types.FunctionType, is_kernel: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self.is_kernel = is_kernel
+
+    def __call__(self, *args: Any) -> Any:
+        raise DeviceError(f"{self.py_func.__name__} is a CUDA function: launch it through its Kernel")
+
+
+def cuda_kernel(function: Callable[..., None]) -> CudaFunction:
+    """Marks a CUDA twin. Its arguments are the CPU twin's, without `start` and `stop`."""
+    return CudaFunction(function, is_kernel=True)  # type: ignore[arg-type]
+
+
+def cuda_device(function: Callable[..., Any]) -> CudaFunction:
+    """Marks a function that CUDA kernels call."""
+    return CudaFunction(function, is_kernel=False)  # type: ignore[arg-type]
+
+
+def rebind(function: python_types.FunctionType, replace: Callable[[str, Any], Any]) -> python_types.FunctionType:
+    """A copy of the function in which `replace(name, value)` stands for each global and closure variable it uses.
+
+    The CUDA compiler and the interpreter put their own `cuda`, device functions and scalar mathematics in this way.
+    """
+    replaced = {name: replace(name, value) for name, value in reachable(function)}
+    scope = {**function.__globals__, **replaced}
+    cells = tuple(python_types.CellType(replaced[name]) for name in function.__code__.co_freevars)
+    copy = python_types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, cells)
+    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+    copy.__annotations__ = {}
+    return copy
+
+
+# ---------------------------------------------------------------- launch
+
+launch_override: Callable[[Kernel, tuple[Any, ...]], None] | None = None
+"""When set, every launch goes there instead (the SIMT interpreter and the profiler)."""
+
+KERNELS: list[Kernel] = []
+"""Every pair of the library, in the order of definition."""
+
+_LAUNCHER = """
+def {name}({arguments}, tasks, grain, threads):
+    if threads == 1:
+        body({arguments}, 0, tasks)
+    else:
+        parallel_ranges(body, ({arguments},), tasks, grain, threads)
+"""
+
+
+def _launcher(body: Any) -> Any:
+    """The function that Python calls: it runs the body over all tasks at once, or over chunks on several threads."""
+    code = body.py_func.__code__
+    arguments = code.co_varnames[: code.co_argcount]
+    if arguments[-2:] != ("start", "stop"):
+        raise TypeError(f"{body.py_func.__qualname__}: the last two arguments of a CPU kernel are start and stop")
+    name = body.py_func.__name__.lstrip("_")
+    scope = {"body": body, "parallel_ranges": threads.parallel_ranges, "__name__": body.py_func.__module__}
+    exec(_LAUNCHER.format(name=name, arguments=", ".join(arguments[:-2])), scope)
+    return _dispatcher(scope[name])
+
+
+class Kernel:
+    """A CPU kernel and its CUDA twin.
+
+    Args:
+        cpu: The CPU twin, decorated with `cpu_kernel`.
+        cuda: The CUDA twin, decorated with `cuda_kernel`.
+        tasks: Number of independent tasks, from the launch's arguments.
+        work: About how many scalar operations the launch does, from the same arguments; the number of tasks when
+            None. It decides whether threads are used and how many tasks make a chunk.
+        blocks: Number of CUDA blocks; the number of tasks when None.
+        threads: CUDA threads a block.
+        requires: Called once before the first launch (to register compiled symbols, say).
+    """
+
+    def __init__(
+        self,
+        *,
+        cpu: Any,
+        cuda: CudaFunction,
+        tasks: Callable[..., int],
+        work: Callable[..., int] | None = None,
+        blocks: Callable[..., int] | None = None,
+        threads: int = BLOCK,
+        requires: Callable[[], None] | None = None,
+    ) -> None:
+        self.cpu = cpu
+        self.cuda = cuda
+        self.tasks = tasks
+        self.work = work or tasks
+        self.blocks = blocks or tasks
+        self.threads = threads
+        self.name = cpu.py_func.__name__.strip("_").removesuffix("_cpu")
+        self._requires = requires
+        self._launch: Any = None
+        KERNELS.append(self)
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.name})"
+
+    def __call__(self, *args: Any) -> None:
+        """Runs the kernel on the target of its arrays; returns when the CPU is done, at once on a GPU."""
+        if launch_override is not None:
+            launch_override(self, args)
+            return
+        if not isinstance(args[0], np.ndarray):
+            self._launch_cuda(args)
+            return
+        launch = self._launch or self._prepare()
+        tasks = self.tasks(*args)
+        work = self.work(*args)
+        if work < SERIAL_WORK or threads._threads == 1 or tasks < 2:
+            launch(*args, tasks, tasks, 1)
+        else:
+            launch(*args, tasks, chunk_size(tasks, work), threads._threads)
+
+    def _prepare(self) -> Any:
+        threads.start_pool()
+        if self._requires is not None:
+            self._requires()
+        self._launch = _launcher(self.cpu)
+        return self._launch
+
+    def _launch_cuda(self, args: tuple[Any, ...]) -> None:
+        from nbdl.runtime.cuda.launch import launch
+
+        launch(self, args)
+
+
+def chunk_size(tasks: int, work: int) -> int:
+    """Tasks a chunk: enough to be worth a thread's while, few enough to share out; from the sizes alone."""
+    grain = max(-(-tasks // MOST_CHUNKS), tasks * CHUNK_WORK // max(work, 1), 1)
+    return -(-grain // _ALIGNMENT) * _ALIGNMENT if grain >= _ALIGNMENT else grain
