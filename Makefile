@@ -1,0 +1,108 @@
+# Every command sets up what it needs: `make demo` on a fresh clone makes .venv, installs, and trains.
+# Needed: python3 (3.11 or newer), make, a network for the first run. PYTHON=... picks another interpreter.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+PINNED := --constraint constraints.txt
+
+export PYTHONUTF8 := 1
+
+.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly constraints clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       train a network on handwritten digits and show its test accuracy"
+	@echo "make test       every test that needs neither a GPU nor another framework"
+	@echo "make lint       formatting, style, types, import floors"
+	@echo "make docs       build the site into site/;  make serve  show it while writing"
+	@echo "make docs-test  tests of the built site and of its build"
+	@echo "make bench      benchmarks against PyTorch, into benchmarks/RESULTS.md"
+	@echo "make simt       CUDA kernels in the interpreter;  make ptx  compile them;  make gpu  run them on a GPU"
+	@echo "make parity     compare with PyTorch"
+	@echo "make gpu-free   all checks that a machine without a GPU can run"
+	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
+	@echo "make clean      remove everything that make made"
+
+# ---------------------------------------------------------------- set-up
+# One stamp a set of packages; a stamp is renewed only when pyproject.toml or constraints.txt changes.
+
+$(READY)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nbdl needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade 'pip>=25.1'  # the first pip that knows --group
+	@mkdir -p $(READY) && touch $@
+
+$(READY)/core: pyproject.toml constraints.txt $(READY)/venv
+	$(PIP) $(PINNED) --editable '.[examples]'
+	@touch $@
+
+$(READY)/%: $(READY)/core
+	$(PIP) $(PINNED) --group $*
+	@touch $@
+
+.PRECIOUS: $(READY)/%
+
+setup: $(READY)/core $(READY)/dev
+
+# ---------------------------------------------------------------- commands
+
+demo: $(READY)/core
+	$(BIN)/nbdl train mlp-digits
+
+test: $(READY)/core $(READY)/dev
+	$(BIN)/python -m pytest -m "not ptx and not parity and not site and not gpu"
+
+lint: $(READY)/core $(READY)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)/core $(READY)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)/core $(READY)/docs
+	$(BIN)/python -m mkdocs build --clean
+	$(BIN)/python -m mkdocs build --config-file mkdocs.ko.yml
+
+serve: $(READY)/core $(READY)/docs
+	$(BIN)/python -m mkdocs serve --watch nbdl --watch docs/examples
+
+docs-test: docs $(READY)/dev
+	$(BIN)/python -m pytest -m site
+
+bench: $(READY)/core $(READY)/parity
+	$(BIN)/python -m benchmarks
+
+simt: $(READY)/core $(READY)/dev
+	$(BIN)/python -m pytest -m simt
+
+ptx: $(READY)/core $(READY)/dev $(READY)/ptx
+	$(BIN)/python -m pytest -m ptx
+
+parity: $(READY)/core $(READY)/dev $(READY)/parity
+	$(BIN)/python -m pytest -m parity
+
+gpu: $(READY)/core $(READY)/dev $(READY)/ptx
+	$(BIN)/python -m pytest -m gpu
+
+gpu-free: lint test simt ptx parity docs-test
+
+nightly: $(READY)/core $(READY)/dev
+	HYPOTHESIS_PROFILE=nightly $(BIN)/nbdl gradcheck --examples 10000
+
+# Newer versions of everything: resolve without the old constraints, then write down what came. The nvidia packages that
+# matter are pinned in pyproject.toml; the others must follow the build of PyTorch that a machine gets.
+constraints: $(READY)/venv
+	$(PIP) --upgrade --upgrade-strategy eager --editable '.[examples]' --group dev --group docs --group ptx --group parity
+	@{ sed '/^[^#]/,$$d' constraints.txt; \
+	   $(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v '^nvidia-' | sed 's/+.*//' | LC_ALL=C sort -f; \
+	 } > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) site build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find nbdl tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
