@@ -1,0 +1,1 @@
+"""Checks that anyone can run on kernels: numeric gradients, drawn inputs, a CUDA interpreter, PTX compilation."""

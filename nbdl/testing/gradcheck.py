@@ -1,0 +1,225 @@
+r"""Gradient checks: what backward says, held against central differences of the forward pass in float64.
+
+For a random cotangent $v$ and $L = \sum_i v_i y_i$, each element of each gradient must satisfy
+
+$$\left| \frac{\partial L}{\partial x_j} - \frac{L(x + h e_j) - L(x - h e_j)}{2h} \right|
+  \le a + r \left| \frac{\partial L}{\partial x_j} \right|.$$
+
+A plain sum instead of $v$ would hide wrong gradients of softmax and of normalization: they vanish on it. Where the
+slopes left and right of $x_j$ differ, the function has a kink there; such elements are skipped and counted.
+Inputs of more than 64 elements are checked along random directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Tensor, backward
+from nbdl.runtime.errors import ArgumentError, DTypeError, NbdlError
+
+MOST_ELEMENTS = 64
+DIRECTIONS = 8
+STEP = 1e-5
+KINK = 1e-4
+"""Difference of the slopes left and right of a point, relative to their size, from which it counts as a kink."""
+
+
+class GradcheckError(NbdlError, AssertionError):
+    """A gradient disagrees with the numeric one. The message names operation, argument, index and both values."""
+
+
+@dataclass
+class GradcheckReport:
+    """What a check looked at.
+
+    Attributes:
+        elements: Elements (or directions) compared.
+        kinks: Elements skipped because the function has a kink there.
+        largest_error: Largest |analytic - numeric| / (atol + rtol * |analytic|); below 1 passes.
+    """
+
+    elements: int = 0
+    kinks: int = 0
+    largest_error: float = 0.0
+    where: str = field(default="", repr=False)
+
+    def merge(self, other: GradcheckReport) -> None:
+        self.elements += other.elements
+        self.kinks += other.kinks
+        if other.largest_error > self.largest_error:
+            self.largest_error, self.where = other.largest_error, other.where
+
+
+def gradcheck(
+    function: Callable[..., Any],
+    inputs: Sequence[Any] | Mapping[str, Any],
+    *,
+    differentiable: Sequence[str] | None = None,
+    parameters: Sequence[Tensor] = (),
+    atol: float = 1e-6,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    name: str | None = None,
+) -> GradcheckReport:
+    """Checks the gradients of a function of tensors against central differences.
+
+    Args:
+        function: Takes the inputs and returns a tensor or a tuple of tensors; the same for the same inputs.
+        inputs: Positional or keyword arguments. Tensors that require gradients are checked, and must be float64.
+        differentiable: Names of the keyword arguments to check, instead of those that require gradients.
+        parameters: Further leaves the function depends on (a module's parameters), checked as well.
+        atol: Absolute tolerance.
+        rtol: Tolerance relative to the gradient.
+        seed: Seed of the cotangent and of the directions.
+        name: What to call the function in messages.
+
+    Returns:
+        What was compared, with the largest error.
+
+    Raises:
+        GradcheckError: A gradient is wrong, differs between two runs, or an input was modified.
+        DTypeError: A tensor to check is not float64.
+        ArgumentError: There is nothing to check.
+    """
+    title = name or getattr(function, "__name__", type(function).__name__)
+    arguments = dict(inputs) if isinstance(inputs, Mapping) else {str(i): value for i, value in enumerate(inputs)}
+    call = _caller(function, arguments, isinstance(inputs, Mapping))
+    leaves = _leaves(arguments, differentiable)
+    leaves.update({f"parameter {i}": p for i, p in enumerate(parameters)})
+    if not leaves:
+        raise ArgumentError("inputs: expected at least one tensor that requires gradients")
+    for label, leaf in leaves.items():
+        if leaf.dtype != np.float64:
+            raise DTypeError(f"{label}: gradient checks need float64, got {leaf.dtype}")
+
+    rng = np.random.default_rng(seed)
+    before = {label: leaf._array.copy() for label, leaf in leaves.items()}
+    outputs = call()
+    cotangents = [rng.standard_normal(y.shape) for y in outputs]
+    first = _gradients(call(), cotangents, leaves, title)
+    second = _gradients(call(), cotangents, leaves, title)
+    for label, leaf in leaves.items():
+        if not np.array_equal(first[label], second[label], equal_nan=True):
+            raise GradcheckError(f"{title}: the gradient of {label} differs between two runs on the same inputs")
+        if not np.array_equal(before[label], leaf._array, equal_nan=True):
+            raise GradcheckError(f"{title}: the input {label} was modified")
+
+    report = GradcheckReport()
+    for label, leaf in leaves.items():
+        loss = _loss_of(call, leaf, cotangents)
+        report.merge(_compare(title, label, leaf._array, first[label], loss, rng, atol, rtol))
+    return report
+
+
+def _caller(function: Callable[..., Any], arguments: dict[str, Any], by_name: bool) -> Callable[[], tuple[Tensor, ...]]:
+    def call() -> tuple[Tensor, ...]:
+        result = function(**arguments) if by_name else function(*arguments.values())
+        listed = result if isinstance(result, (tuple, list)) else (result,)
+        return tuple(y for y in listed if isinstance(y, Tensor) and y.dtype.kind == "f")
+
+    return call
+
+
+def _leaves(arguments: dict[str, Any], differentiable: Sequence[str] | None) -> dict[str, Tensor]:
+    leaves: dict[str, Tensor] = {}
+    for label, value in arguments.items():
+        if differentiable is not None and label not in differentiable:
+            continue
+        members = value if isinstance(value, (list, tuple)) else [value]
+        for position, member in enumerate(members):
+            if isinstance(member, Tensor) and member.dtype.kind == "f":
+                if differentiable is not None:
+                    member.requires_grad_()
+                if member.requires_grad:
+                    leaves[label if member is value else f"{label}[{position}]"] = member
+    return leaves
+
+
+def _gradients(
+    outputs: tuple[Tensor, ...], cotangents: list[np.ndarray], leaves: dict[str, Tensor], title: str
+) -> dict[str, np.ndarray]:
+    for leaf in leaves.values():
+        leaf.grad = None
+    kept = [v.copy() for v in cotangents]
+    pairs = [(y, Tensor(v)) for y, v in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    if pairs:
+        backward([y for y, _ in pairs], [v for _, v in pairs])
+    for v, copy in zip(cotangents, kept, strict=True):
+        if not np.array_equal(v, copy):
+            raise GradcheckError(f"{title}: backward modified the incoming gradient")
+    found = {}
+    for label, leaf in leaves.items():
+        found[label] = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad._array.copy()
+        leaf.grad = None
+    return found
+
+
+def _loss_of(
+    call: Callable[[], tuple[Tensor, ...]], leaf: Tensor, cotangents: list[np.ndarray]
+) -> Callable[[np.ndarray], float]:
+    """L as a function of the leaf's values alone."""
+
+    def loss(values: np.ndarray) -> float:
+        kept, leaf._array = leaf._array, values
+        try:
+            outputs = call()
+        finally:
+            leaf._array = kept
+        return float(sum(np.sum(y._array * v) for y, v in zip(outputs, cotangents, strict=True)))
+
+    return loss
+
+
+def _compare(
+    title: str,
+    label: str,
+    x: np.ndarray,
+    analytic: np.ndarray,
+    loss: Callable[[np.ndarray], float],
+    rng: np.random.Generator,
+    atol: float,
+    rtol: float,
+) -> GradcheckReport:
+    report = GradcheckReport()
+    if x.size == 0:
+        return report
+    base = np.ascontiguousarray(x)
+    middle = loss(base)
+    for place, direction in _directions(base, rng):
+        h = STEP * max(1.0, float(np.abs(base[direction != 0]).max()))
+        above, below = loss(base + h * direction), loss(base - h * direction)
+        numeric = (above - below) / (2 * h)
+        right, left = (above - middle) / h, (middle - below) / h
+        if abs(right - left) > KINK * (1 + abs(numeric)):
+            report.kinks += 1
+            continue
+        report.elements += 1
+        claimed = float(np.sum(analytic * direction))
+        error = abs(claimed - numeric) / (atol + rtol * abs(claimed))
+        if not error < 1:  # also when it is NaN
+            raise GradcheckError(
+                f"{title}: the gradient of {label} {place} is {claimed:.9g}, "
+                f"central differences give {numeric:.9g} (input shape {list(x.shape)}, value there "
+                f"{float(np.sum(base * direction)):.6g})"
+            )
+        if error > report.largest_error:
+            report.largest_error, report.where = error, f"{label} {place}"
+    return report
+
+
+def _directions(x: np.ndarray, rng: np.random.Generator) -> Any:
+    """Unit vectors for every element of a small array, a few random directions for a large one."""
+    if x.size <= MOST_ELEMENTS:
+        for flat in range(x.size):
+            direction = np.zeros(x.size)
+            direction[flat] = 1.0
+            index = tuple(int(i) for i in np.unravel_index(flat, x.shape))
+            yield f"at {list(index)}", direction.reshape(x.shape)
+    else:
+        for number in range(DIRECTIONS):
+            direction = rng.standard_normal(x.shape)
+            yield f"along random direction {number}", direction / np.linalg.norm(direction)

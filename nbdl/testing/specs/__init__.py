@@ -1,0 +1,1 @@
+"""The spec table: one row per operation, one file per family."""
