@@ -1,0 +1,135 @@
+"""The matrix product C = act(beta C + A B + bias): blocks for the threads, packing, and the tile driver over them.
+
+A thread's unit of work is a block of C, all of K at once, so no sum is ever split between threads: an element of C is
+the same chain of additions whatever the blocks, and results do not depend on the number of threads. Inside a block
+
+    for a pass over K that the cache can hold
+        pack A's rows, where their stride would make them evict one another
+        for a panel of columns, two vectors wide
+            pack B's columns into [depth][width]
+            the tile driver over all rows
+
+Source: Goto and van de Geijn (2008), "Anatomy of High-Performance Matrix Multiplication".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdl.runtime.gemm.panel import multiply_panel
+from nbdl.runtime.jit import cpu_function, cpu_kernel
+from nbdl.runtime.simd import advance, copy_vector, null_pointer, pointer, transpose_square, vector_lanes
+
+# ---------------------------------------------------------------- packing
+
+
+@cpu_function
+def _pack_columns(b, b_inner, b_column, depth, columns, width, panel):
+    """panel [depth, width] = b [depth, columns] of any strides, zeros to the right."""
+    lanes = vector_lanes(b)
+    whole = columns // lanes * lanes
+    squares = depth // lanes * lanes
+    if b_column == 1:
+        for k in range(depth):
+            for j in range(0, whole, lanes):
+                copy_vector(advance(b, k * b_inner + j), advance(panel, k * width + j))
+    elif b_inner == 1:
+        for j in range(0, whole, lanes):
+            for k in range(0, squares, lanes):
+                transpose_square(advance(b, k + j * b_column), b_column, advance(panel, k * width + j), width)
+        for k in range(squares, depth):
+            for j in range(whole):
+                panel[k * width + j] = b[k + j * b_column]
+    else:
+        whole = 0
+    for k in range(depth):
+        for j in range(whole, columns):
+            panel[k * width + j] = b[k * b_inner + j * b_column]
+        for j in range(columns, width):
+            panel[k * width + j] = 0
+
+
+@cpu_function
+def _pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner):
+    """packed [rows, depth] = a [rows, depth], both of any strides; the inner loop runs along the packed ones."""
+    if packed_inner == 1:
+        for i in range(rows):
+            source, target = advance(a, i * a_row), advance(packed, i * packed_row)
+            if a_inner == 1:
+                for k in range(depth):
+                    target[k] = source[k]
+            else:
+                for k in range(depth):
+                    target[k] = source[k * a_inner]
+    else:
+        for k in range(depth):
+            source, target = advance(a, k * a_inner), advance(packed, k * packed_inner)
+            for i in range(rows):
+                target[i] = source[i]
+
+
+# ---------------------------------------------------------------- one block of C
+
+
+@cpu_function
+def _multiply_block(
+    m, n, k, depth, rows_at_once, pack_a, pack_b,
+    a, a_row, a_inner, b, b_inner, b_column, bias, has_bias, floor, c, c_row, beta, workspace,
+):  # fmt: skip
+    """C [m, n] of a block; see `_gemm_cpu`. The workspace holds a panel of B, then the packed rows of A."""
+    lanes = vector_lanes(a)
+    width = 2 * lanes if n > lanes else lanes
+    packed_a = advance(workspace, depth * width)
+    for top in range(0, m, rows_at_once):
+        rows = min(rows_at_once, m - top)
+        start = 0
+        while True:
+            steps = min(depth, k - start)
+            block_a, block_row, block_inner = advance(a, top * a_row + start * a_inner), a_row, a_inner
+            if pack_a:
+                # An odd number of vectors a row: no two rows of a tile in the same set of the cache.
+                if a_row == 1:
+                    block_row, block_inner = 1, (rows // lanes) // 2 * 2 * lanes + 3 * lanes
+                else:
+                    block_row, block_inner = (steps // lanes) // 2 * 2 * lanes + 3 * lanes, 1
+                _pack_rows(block_a, a_row, a_inner, rows, steps, packed_a, block_row, block_inner)
+                block_a = packed_a
+            last = start + steps == k
+            for left in range(0, n, width):
+                columns = min(width, n - left)
+                panel, panel_inner = advance(b, start * b_inner + left * b_column), b_inner
+                if pack_b or (columns != width and columns != lanes):
+                    _pack_columns(panel, b_inner, b_column, steps, columns, width, workspace)
+                    panel, panel_inner = workspace, width
+                multiply_panel(
+                    rows, 1, steps, block_a, 0, block_row, block_inner, panel, 0, panel_inner,
+                    advance(bias, left) if has_bias and start == 0 else null_pointer(bias),
+                    floor if last else -np.inf,
+                    advance(c, top * c_row + left), c_row,
+                    beta if start == 0 else 1.0, columns,
+                )  # fmt: skip
+            start += steps
+            if last:
+                break
+
+
+@cpu_kernel
+def _gemm_cpu(
+    a, b, c, bias, workspace, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row, beta, floor,
+    units, row_blocks, column_blocks, block_rows, block_columns, depth, rows_at_once, pack_a, pack_b, start, stop,
+):  # fmt: skip
+    """a, b, c, bias, flat; workspace [tasks, elements]. One task a range of blocks of C; no two tasks write one block."""
+    tasks = workspace.shape[0]
+    has_bias = bias.shape[0] > 0
+    for unit in range(units * start // tasks, units * stop // tasks):
+        top = unit // column_blocks % row_blocks * block_rows
+        left = unit % column_blocks * block_columns
+        batch = unit // (row_blocks * column_blocks)
+        _multiply_block(
+            min(block_rows, m - top), min(block_columns, n - left), k, depth, rows_at_once, pack_a, pack_b,
+            pointer(a, batch * a_batch + top * a_row), a_row, a_inner,
+            pointer(b, batch * b_batch + left * b_column), b_inner, b_column,
+            pointer(bias, left), has_bias, floor,
+            pointer(c, batch * c_batch + top * c_row + left), c_row, beta,
+            pointer(workspace, start * workspace.shape[1]),
+        )  # fmt: skip
