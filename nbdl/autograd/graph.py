@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,28 @@ class Context:
         saved: The arrays that forward saved.
     """
 
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_non_differentiable",
+        "_saved",
+        "_versions",
+        "edges",
+        "hooks",
+        "needs_input_grad",
+        "op",
+        "outputs",
+    )
+
     def __init__(self, op: type[Op]) -> None:
         self.op = op
-        self.edges: list[Any] = []
         self.needs_input_grad: tuple[bool, ...] = ()
-        self.outputs: list[tuple[tuple[int, ...], np.dtype]] = []
         self.hooks: dict[int, list[Callable[..., Any]]] | None = None
         self._saved: tuple[Array, ...] | None = ()
-        self._versions: list[tuple[list[int], int]] = []
+        self._versions: list[tuple[list[int], int]] | None = None
         self._non_differentiable: tuple[int, ...] = ()
+        self.edges: list[Any]
+        self.outputs: list[tuple[tuple[int, ...], np.dtype]]
 
     def save(self, *saved: Array) -> None:
         """Keeps arrays for backward. If one that belongs to an input or output is changed in place, backward says so."""
@@ -47,7 +60,7 @@ class Context:
                 f"backward through {self.op.__name__} a second time: its saved arrays were freed. "
                 "Pass retain_graph=True to the first backward()"
             )
-        for version, value in self._versions:
+        for version, value in self._versions or ():
             if version[0] != value:
                 raise GradientError(
                     f"{self.op.__name__}: a tensor that backward needs was changed in place "
@@ -106,31 +119,35 @@ class Op:
     def apply(cls, *inputs: Any) -> Any:
         """Runs forward on the inputs' arrays and wraps the results, recording the operation if gradients may be asked."""
         ctx = Context(cls)
-        record = mode.enabled
-        values = []
-        needs = []
-        for value in inputs:
-            if isinstance(value, Tensor):
-                values.append(value._array)
-                needs.append(record and value.requires_grad)
-            else:
-                values.append(value)
-                needs.append(False)
-        ctx.needs_input_grad = tuple(needs)
+        values = [value._array if isinstance(value, Tensor) else value for value in inputs]
+        if mode.enabled:
+            needs = [isinstance(value, Tensor) and value.requires_grad for value in inputs]
+            record = True in needs
+            if record:
+                ctx.needs_input_grad = tuple(needs)
+        else:
+            record = False
+        if not record:
+            ctx.needs_input_grad = (False,) * len(inputs)
         result = cls.forward(ctx, *values)
-        outputs = result if isinstance(result, tuple) else (result,)
-        if True not in needs:
-            tensors = tuple([wrap(array) for array in outputs])
+        if type(result) is tuple:
+            tensors = [wrap(array) for array in result]
             for tensor in tensors:
-                _share_version(tensor, inputs)
-            return tensors if isinstance(result, tuple) else tensors[0]
-        return _record(ctx, inputs, outputs, isinstance(result, tuple))
+                if type(tensor._array.base) is np.ndarray:
+                    _share_version(tensor, inputs)
+            if record:
+                _record(ctx, inputs, tensors)
+            return tuple(tensors)
+        tensor = wrap(result)
+        if type(result.base) is np.ndarray:
+            _share_version(tensor, inputs)
+        if record:
+            _record(ctx, inputs, (tensor,))
+        return tensor
 
 
 def _share_version(tensor: Tensor, inputs: Iterable[Any]) -> None:
     """A view counts changes together with the tensor whose memory it shows."""
-    if tensor._array.base is None:
-        return
     owner = arrays.owner(tensor._array)
     for value in inputs:
         if isinstance(value, Tensor) and arrays.owner(value._array) is owner:
@@ -138,27 +155,27 @@ def _share_version(tensor: Tensor, inputs: Iterable[Any]) -> None:
             return
 
 
-def _record(ctx: Context, inputs: tuple[Any, ...], outputs: tuple[Array, ...], several: bool) -> Any:
+def _record(ctx: Context, inputs: tuple[Any, ...], tensors: Sequence[Tensor]) -> None:
     """Gives the context its edges and the outputs their place in the graph."""
-    for value, needed in zip(inputs, ctx.needs_input_grad, strict=True):
-        if not needed:
-            ctx.edges.append(None)
-        elif value._node is None:
-            ctx.edges.append(value)
-        else:
-            ctx.edges.append((value._node, value._output))
-    tensors = []
-    for number, array in enumerate(outputs):
-        tensor = wrap(array)
-        _share_version(tensor, inputs)
+    ctx.edges = [
+        (None if not needed else value if value._node is None else (value._node, value._output))
+        for value, needed in zip(inputs, ctx.needs_input_grad, strict=True)
+    ]
+    ctx.outputs = []
+    for number, tensor in enumerate(tensors):
+        array = tensor._array
         ctx.outputs.append((array.shape, array.dtype))
         if array.dtype.kind == "f" and number not in ctx._non_differentiable:
             tensor.requires_grad = True
             tensor._node, tensor._output = ctx, number
-        tensors.append(tensor)
     if ctx._saved:
-        owners = {id(arrays.owner(array)) for array in ctx._saved if array is not None}
+        owners = [arrays.owner(array) for array in ctx._saved if isinstance(array, np.ndarray)]
+        versions = []
         for value in (*inputs, *tensors):
-            if isinstance(value, Tensor) and id(arrays.owner(value._array)) in owners:
-                ctx._versions.append((value._version, value._version[0]))
-    return tuple(tensors) if several else tensors[0]
+            if isinstance(value, Tensor):
+                owner = arrays.owner(value._array)
+                for other in owners:
+                    if owner is other:
+                        versions.append((value._version, value._version[0]))
+                        break
+        ctx._versions = versions

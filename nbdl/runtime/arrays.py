@@ -151,11 +151,12 @@ def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...])
 
 
 def owner(array: Any) -> Any:
-    """The object that owns the array's memory: views of one memory have one owner."""
+    """The array at the root of a chain of views: views of one memory have one owner."""
     base = array.base
-    while base is not None and type(base) is np.ndarray and base.base is not None:
-        base = base.base
-    return array if base is None else base
+    while type(base) is np.ndarray:
+        array = base
+        base = array.base
+    return array
 
 
 def contiguous(array: Any) -> Any:

@@ -1,0 +1,75 @@
+"""Every row of the spec table has every property: Hypothesis draws the cases."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbdl import ops
+from nbdl.testing import properties
+from nbdl.testing.draw import Draw
+from nbdl.testing.specs import all_specs
+
+SPECS = all_specs()
+DIFFERENTIABLE = [spec for spec in SPECS if spec.differentiable]
+
+rows = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+differentiable_rows = pytest.mark.parametrize("spec", DIFFERENTIABLE, ids=lambda spec: spec.name)
+
+
+def draw_case(data, spec, layouts=True):
+    return spec.inputs(Draw(lambda low, high: data.draw(st.integers(low, high)), layouts))
+
+
+@rows
+@given(data=st.data())
+def test_forward_float64(spec, data):
+    properties.check_forward(spec, draw_case(data, spec), np.float64)
+
+
+@rows
+@given(data=st.data())
+def test_forward_float32(spec, data):
+    properties.check_forward(spec, draw_case(data, spec), np.float32)
+
+
+@differentiable_rows
+@given(data=st.data())
+def test_gradients(spec, data):
+    properties.check_gradients(spec, draw_case(data, spec))
+
+
+@differentiable_rows
+@given(data=st.data())
+def test_gradients_float32(spec, data):
+    properties.check_float32_gradients(spec, draw_case(data, spec))
+
+
+@rows
+@given(data=st.data())
+def test_layouts(spec, data):
+    properties.check_layouts(spec, draw_case(data, spec))
+
+
+@rows
+@given(data=st.data())
+def test_threads(spec, data):
+    properties.check_threads(spec, draw_case(data, spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "refusal"),
+    [(spec, refusal) for spec in SPECS for refusal in spec.refusals],
+    ids=lambda value: getattr(value, "name", None) or value.error.__name__,
+)
+def test_refusals(spec, refusal):
+    properties.check_refusal(spec, refusal)
+
+
+def test_every_public_function_has_a_row():
+    described = {spec.function for spec in SPECS}
+    public = {name: getattr(ops, name) for name in ops.__all__ if inspect.isfunction(getattr(ops, name))}
+    forgotten = sorted(name for name, function in public.items() if function not in described)
+    assert not forgotten, f"functions of nbdl.ops without a row in nbdl/testing/specs: {forgotten}"
