@@ -180,21 +180,19 @@ def _step(
     leaves: dict[tuple[int, int], Array] | None,
 ) -> None:
     """Runs one node's backward and hands its results along the edges."""
-    incoming = []
-    used = False
-    for number, (shape, dtype) in enumerate(node.outputs):
-        array = flow.pop((id(node), number))
-        if array is not None:
-            used = True
-            if node.hooks is not None and number in node.hooks:
-                array = _call_hooks(node.hooks[number], array)
-            if leaves is not None and (id(node), number) in leaves:
-                leaves[id(node), number] = array
-        elif dtype.kind == "f" and number not in node._non_differentiable:
-            array = _ZEROS if len(node.outputs) == 1 else arrays.full(shape, 0, dtype)
-        incoming.append(array)
-    if not used:
+    incoming = [flow.pop((id(node), number)) for number in range(len(node.outputs))]
+    if all(array is None for array in incoming):
         return
+    for number, (shape, dtype) in enumerate(node.outputs):
+        array = incoming[number]
+        if array is None:
+            if dtype.kind == "f" and number not in node._non_differentiable:
+                incoming[number] = arrays.full(shape, 0, dtype)
+            continue
+        if node.hooks is not None and number in node.hooks:
+            incoming[number] = array = _call_hooks(node.hooks[number], array)
+        if leaves is not None and (id(node), number) in leaves:
+            leaves[id(node), number] = array
     outgoing = node.op.backward(node, *incoming)
     if not retain_graph:
         node.free()
@@ -212,9 +210,6 @@ def _step(
         else:
             leaf_tensors[id(edge)] = edge
             flow.add((id(edge), 0), array)
-
-
-_ZEROS = None  # a node with one output and no gradient is not run at all
 
 
 def _call_hooks(hooks: Iterable[Callable[..., Any]] | None, array: Array) -> Array:

@@ -50,7 +50,7 @@ class Context:
         self.outputs: list[tuple[tuple[int, ...], np.dtype]]
 
     def save(self, *saved: Array) -> None:
-        """Keeps arrays for backward. If one that belongs to an input or output is changed in place, backward says so."""
+        """Keeps arrays for backward, which raises if one of an input or output has been changed in place since."""
         self._saved = saved
 
     @property
@@ -117,7 +117,7 @@ class Op:
 
     @classmethod
     def apply(cls, *inputs: Any) -> Any:
-        """Runs forward on the inputs' arrays and wraps the results, recording the operation if gradients may be asked."""
+        """Runs forward on the inputs' arrays and wraps the results; records the operation if gradients may be asked."""
         ctx = Context(cls)
         values = [value._array if isinstance(value, Tensor) else value for value in inputs]
         if mode.enabled:

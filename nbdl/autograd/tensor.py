@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbdl.autograd.printing import format_array
 from nbdl.runtime.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
+
+if TYPE_CHECKING:
+    from nbdl.autograd.graph import Context
 
 _SILENT_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_))
 
@@ -41,10 +44,10 @@ class Tensor:
     __slots__ = ("__weakref__", "_array", "_grad", "_hooks", "_node", "_output", "_version", "requires_grad")
     __array_priority__ = 1000  # a NumPy array on the left leaves the operator to us
 
-    _array: Array
+    _array: Any
     _node: Context | None
 
-    def __init__(self, array: Array, requires_grad: bool = False) -> None:
+    def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._array = array
         self.requires_grad = False
         self._grad: Tensor | None = None
@@ -54,6 +57,28 @@ class Tensor:
         self._version = [0]
         if requires_grad:
             self.requires_grad_()
+
+    if TYPE_CHECKING:  # operators and methods are bound by nbdl.ops; type checkers may take them for granted
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        __add__: Any
+        __radd__: Any
+        __sub__: Any
+        __rsub__: Any
+        __mul__: Any
+        __rmul__: Any
+        __truediv__: Any
+        __rtruediv__: Any
+        __pow__: Any
+        __matmul__: Any
+        __neg__: Any
+        __getitem__: Any
+        __setitem__: Any
+        __lt__: Any
+        __le__: Any
+        __gt__: Any
+        __ge__: Any
 
     # -- what it is
 
