@@ -1,0 +1,1 @@
+"""Benchmarks: nbdl and PyTorch in separate processes, in turn. `python -m benchmarks --help`."""

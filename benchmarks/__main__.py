@@ -1,0 +1,146 @@
+"""Runs the comparisons: nbdl and PyTorch in separate processes, a block of steps each in turn, medians and ratios.
+
+    python -m benchmarks                       every topic at 1 and 2 threads, writes benchmarks/RESULTS.md
+    python -m benchmarks mlp gemm --threads 1  some topics, printed only
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import os
+import pkgutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import cases
+
+BLOCKS = 9
+BLOCK_SECONDS = 0.15
+SHORTEST_BLOCK = 20
+
+
+@dataclass
+class Row:
+    """One case at one number of threads; times in microseconds, memory in MiB."""
+
+    topic: str
+    case: str
+    threads: int
+    nbdl: float
+    torch: float
+    ratio: float
+    low: float
+    high: float
+    nbdl_peak: float
+    torch_peak: float
+
+
+class Worker:
+    """A library's process for one case."""
+
+    def __init__(self, library: str, topic: str, case: str, threads: int) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NBDL_NUM_THREADS": str(threads)}
+        self.peak = 0.0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", library, topic, case, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        if self._read() != "ready\n":
+            raise SystemExit(f"{library} {topic} {case}: the worker did not start")
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def block(self, steps: int) -> float:
+        """The median seconds of a step over a block."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._read())
+        self.peak = answer["peak_mib"]
+        return statistics.median(answer["seconds"])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(topic: str, case: str, threads: int, blocks: int = BLOCKS) -> Row:
+    """Runs both libraries in turn; the ratio is the median over neighbouring blocks."""
+    ours, theirs = Worker("nbdl", topic, case, threads), Worker("torch", topic, case, threads)
+    estimate = max(ours.block(SHORTEST_BLOCK), theirs.block(SHORTEST_BLOCK))
+    steps = max(SHORTEST_BLOCK, min(2000, int(BLOCK_SECONDS / estimate)))
+    pairs = []
+    for _ in range(blocks):
+        pairs.append((ours.block(steps), theirs.block(steps)))
+        time.sleep(0.01)  # lets the threads of the last block go to sleep
+    ours.close()
+    theirs.close()
+    ratios = sorted(b / a for a, b in pairs)
+    return Row(
+        topic,
+        case,
+        threads,
+        statistics.median(a for a, _ in pairs) * 1e6,
+        statistics.median(b for _, b in pairs) * 1e6,
+        statistics.median(ratios),
+        ratios[0],
+        ratios[-1],
+        ours.peak,
+        theirs.peak,
+    )
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def main() -> None:
+    topics = sorted(module.name for module in pkgutil.iter_modules(cases.__path__))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("topics", nargs="*", help=f"any of: {', '.join(topics)}; all when none is named")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--blocks", type=int, default=BLOCKS)
+    parser.add_argument("--case", default="", help="only cases whose name contains this")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
+    options = parser.parse_args()
+    for topic in options.topics:
+        if topic not in topics:
+            parser.error(f"unknown topic {topic!r}; known: {', '.join(topics)}")
+
+    rows: list[Row] = []
+    for topic in options.topics or topics:
+        for threads in options.threads:
+            chosen = [case for case in importlib.import_module(f"benchmarks.cases.{topic}").CASES if options.case in case]
+            mine = []
+            for case in chosen:
+                row = compare(topic, case, threads, options.blocks)
+                mine.append(row)
+                print(
+                    f"{topic:10} {case:34} {threads} threads   nbdl {row.nbdl:9.1f} us   torch {row.torch:9.1f} us   "
+                    f"ratio {row.ratio:5.2f}  ({row.low:.2f} to {row.high:.2f})",
+                    flush=True,
+                )
+            if len(mine) > 1:
+                print(f"{topic:10} geometric mean, {threads} threads: {geometric_mean([r.ratio for r in mine]):.3f}")
+            rows += mine
+    if options.write:
+        from benchmarks.report import write_results
+
+        write_results(Path(__file__).with_name("RESULTS.md"), rows)
+
+
+if __name__ == "__main__":
+    main()
