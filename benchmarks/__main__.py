@@ -1,7 +1,7 @@
 """Runs the comparisons: nbdl and PyTorch in separate processes, a block of steps each in turn, medians and ratios.
 
-    python -m benchmarks                       every topic at 1 and 2 threads, writes benchmarks/RESULTS.md
-    python -m benchmarks mlp gemm --threads 1  some topics, printed only
+python -m benchmarks                       every topic at 1 and 2 threads, writes benchmarks/RESULTS.md
+python -m benchmarks mlp gemm --threads 1  some topics, printed only
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def main() -> None:
     rows: list[Row] = []
     for topic in options.topics or topics:
         for threads in options.threads:
-            chosen = [case for case in importlib.import_module(f"benchmarks.cases.{topic}").CASES if options.case in case]
+            chosen = [
+                case for case in importlib.import_module(f"benchmarks.cases.{topic}").CASES if options.case in case
+            ]
             mine = []
             for case in chosen:
                 row = compare(topic, case, threads, options.blocks)

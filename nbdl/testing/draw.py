@@ -19,12 +19,21 @@ class Draw:
     Args:
         integers: `integers(low, high)` gives an integer of the closed interval (Hypothesis's, or a generator's).
         layouts: Whether arrays come in every memory layout, or contiguous only.
+
+    Attributes:
+        drawn: The integers drawn so far; `replayed` makes the same case from them.
     """
 
     def __init__(self, integers: Callable[[int, int], int], layouts: bool = True) -> None:
-        self._integers = integers
+        self._source = integers
         self._layouts = layouts
-        self.rng = np.random.default_rng(integers(0, 2**32 - 1))
+        self.drawn: list[int] = []
+        self.rng = np.random.default_rng(self._integers(0, 2**32 - 1))
+
+    def _integers(self, low: int, high: int) -> int:
+        value = self._source(low, high)
+        self.drawn.append(value)
+        return value
 
     def integer(self, low: int, high: int) -> int:
         """An integer of the closed interval."""
@@ -122,3 +131,9 @@ def seeded(seed: int, layouts: bool = True) -> Draw:
     """A Draw from a seed alone, without Hypothesis."""
     rng = np.random.default_rng(seed)
     return Draw(lambda low, high: int(rng.integers(low, high + 1)), layouts)
+
+
+def replayed(drawn: Sequence[int]) -> Draw:
+    """The Draw that gives the same case again, from the integers that a failure message lists."""
+    remaining = iter(drawn)
+    return Draw(lambda low, high: next(remaining))
