@@ -1,0 +1,69 @@
+"""Figures of the pages: Matplotlib's SVG, drawn in the colours of the reader's theme.
+
+Text stays text (the reader's font, selectable, Hangul included). Colours are placeholders that become CSS variables, so
+that a figure follows the page from light to dark.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#0a0b0c", "#0a0b0d"  # text and axes; grid
+SERIES = ["#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05"]
+_VARIABLES = {INK: "var(--nb-ink)", FAINT: "var(--nb-faint)"} | {
+    colour: f"var(--nb-series-{i})" for i, colour in enumerate(SERIES, start=1)
+}
+
+matplotlib.rcParams.update(
+    {
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 11,
+        "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.8,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "legend.frameon": False,
+        "lines.linewidth": 2,
+        "figure.figsize": (7.2, 3.4),
+        "figure.constrained_layout.use": True,
+    }
+)
+
+
+def svg(figure: Figure, caption: str) -> str:
+    """The figure as an HTML `<figure>` with a caption that also describes it to a screen reader; closes the figure."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": caption}):  # names of clips and marks: the same in every build
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # its style would reach the whole page
+    text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r"<svg \1 aria-hidden=\"true\">", text, count=1)
+    text = re.sub(r'<g id="[a-z]+[._a-z]*_\d+">', "<g>", text)  # ids that every figure of a page would repeat
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return f'<figure class="nb-figure">{text}<figcaption>{html.escape(caption)}</figcaption></figure>'

@@ -1,0 +1,149 @@
+"""MkDocs hooks: what makes the site trustworthy.
+
+- Every Python block says whether it runs: `exec="true"` or `exec="false"`. An unmarked one stops the build.
+- A block that runs must print something, or say `quiet="true"`. One that fails, or is silent, stops the build.
+- A code fence in a language that the highlighter does not know stops the build.
+- Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
+- A page that would make a reader's browser ask another host for anything stops the build.
+- The language switch leads to the same page in the other language.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from markdown_exec._internal.formatters import python as markdown_exec_python
+from mkdocs.exceptions import PluginError
+from py_mini_racer import JSEvalException, MiniRacer
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+DOCS = Path(__file__).parent
+
+FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
+PYTHON = {"python", "py", "python3", "pycon"}
+FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<formula>.*?)</(?P=tag)>', re.DOTALL)
+OUTSIDE = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["']?(?:https?:)?//"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|icon|preload|preconnect|prefetch))[^>]*\bhref=["']?(?:https?:)?//"""
+    r"""|url\(["']?(?:https?:)?//|@import\s+["'](?:https?:)?//""",
+    re.IGNORECASE,
+)
+
+_faults: list[str] = []
+
+
+# ---------------------------------------------------------------- code blocks
+
+
+def _watched_run(run: Any) -> Any:
+    """Wraps the function that executes a block: notes a failure or a silence, and never lets a block end the build."""
+
+    def watched(code: str, **options: Any) -> str:
+        try:
+            output = run(code, **{key: value for key, value in options.items() if key != "quiet"})
+        except BaseException as error:  # a block may even call sys.exit()
+            cause = error.__cause__ or error
+            _faults.append("".join(traceback.format_exception(cause)) + "\nin the block\n" + code)
+            return "failed"
+        if not output.strip() and options.get("quiet") != "true":
+            _faults.append('a block printed nothing and does not say quiet="true":\n' + code)
+        return output
+
+    return watched
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Puts the watch on the execution of code blocks, and `figure` and `listing` within their reach."""
+    sys.path.insert(0, str(DOCS))
+    markdown_exec_python._run_python = _watched_run(markdown_exec_python._run_python)
+
+
+def check_fences(markdown: str, where: str) -> None:
+    """Raises PluginError for a fence of an unknown language, or a Python fence that does not say whether it runs."""
+    closing = ""
+    for fence in FENCE.finditer(markdown):
+        ticks, language, options = fence["ticks"], fence["language"], fence["options"]
+        if closing:
+            if ticks.startswith(closing) and not language and not options.strip():
+                closing = ""
+            continue
+        closing = ticks
+        line = markdown.count("\n", 0, fence.start()) + 1
+        if not language:
+            raise PluginError(f"{where}:{line}: a code fence names no language")
+        try:
+            get_lexer_by_name(language)
+        except ClassNotFound:
+            raise PluginError(f"{where}:{line}: the highlighter knows no language {language!r}") from None
+        if language in PYTHON and not re.search(r'\bexec="(true|false)"', options):
+            raise PluginError(f'{where}:{line}: a Python fence says neither exec="true" nor exec="false"')
+    if closing:
+        raise PluginError(f"{where}: a code fence is not closed")
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Checks the fences of a page before anything runs."""
+    check_fences(markdown, page.file.src_uri)
+    return markdown
+
+
+def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
+    """Stops at the page whose blocks failed, and renders its formulas."""
+    if _faults:
+        first, count = _faults[0], len(_faults)
+        _faults.clear()
+        raise PluginError(f"{page.file.src_uri}: {count} code block(s) failed; the first:\n{first}")
+    return render_formulas(content, page.file.src_uri)
+
+
+# ---------------------------------------------------------------- formulas
+
+_katex: MiniRacer | None = None
+
+
+def render_formulas(content: str, where: str) -> str:
+    """Replaces the formulas that arithmatex marked by KaTeX's HTML and MathML."""
+
+    def render(match: re.Match[str]) -> str:
+        global _katex
+        if _katex is None:
+            _katex = MiniRacer()
+            _katex.eval((DOCS / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+        formula = html.unescape(match["formula"]).strip()
+        display = formula.startswith(r"\[")
+        options = {"displayMode": display, "throwOnError": True, "strict": "error", "trust": False}
+        try:
+            return str(_katex.call("katex.renderToString", formula[2:-2], options))
+        except JSEvalException as error:
+            raise PluginError(f"{where}: bad formula {formula}\n{str(error).splitlines()[0]}") from None
+
+    return FORMULA.sub(render, content)
+
+
+# ---------------------------------------------------------------- languages and outside requests
+
+
+def on_page_context(context: Any, page: Any, config: Any, nav: Any) -> Any:
+    """Points the language switch at this page's counterpart, or at the other home page where there is none."""
+    korean = Path(config.docs_dir).name == "ko"
+    other = DOCS / ("en" if korean else "ko") / page.file.src_uri
+    target = page.url if other.exists() else ""
+    root = "../" if korean else "ko/"
+    for alternate in config.extra["alternate"]:
+        same = (alternate["lang"] == "ko") == korean
+        alternate["link"] = posixpath.normpath(page.url or ".") if same else root + target
+    return context
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Refuses a page that loads anything from another host."""
+    if found := OUTSIDE.search(output):
+        raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
+    return output
