@@ -98,7 +98,7 @@ def fma(x: Any, y: Any, z: Any) -> Any:
 
 
 def times_two_to(x: Any, t: Any) -> Any:
-    """Returns x * 2^n, where n is the integer in the low bits of t = n + shift. The exponent must not leave its range."""
+    """Returns x * 2^n for the integer n in the low bits of t = n + shift. The exponent must not leave its range."""
     return _in_python(times_two_to, x, t)
 
 
@@ -316,7 +316,7 @@ def _primitive_typer(function: Callable[..., Any], emit: Callable[..., Any]) -> 
 
 
 def _polynomial_typer(context: Any, x: Any, coefficients: Any) -> Any:
-    if not isinstance(coefficients, types.BaseTuple) or any(c != x for c in coefficients.types):
+    if any(coefficient != x for coefficient in coefficients.types):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
