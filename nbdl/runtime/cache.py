@@ -111,6 +111,11 @@ def stamp(function: python_types.FunctionType) -> str:
     return digest.hexdigest()
 
 
+def _seal(path: Path, payload: bytes) -> bytes:
+    """The digest at the head of a cache file. The name is part of it: one kernel's file cannot pass for another's."""
+    return hashlib.sha256(path.name.encode() + payload).digest()
+
+
 class StampedCache(dispatcher.NullCache):
     """The cache of one kernel, in the interface that Numba's dispatchers call."""
 
@@ -142,8 +147,8 @@ class StampedCache(dispatcher.NullCache):
         try:
             data = path.read_bytes()
             digest, payload = data[:_DIGEST], data[_DIGEST:]
-            if hashlib.sha256(payload).digest() != digest:
-                return None  # damaged: it is overwritten after compiling
+            if _seal(path, payload) != digest:
+                return None  # damaged or another kernel's: it is overwritten after compiling
             return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, ImportError):
             return None
@@ -155,7 +160,7 @@ class StampedCache(dispatcher.NullCache):
         payload = dumps(data._reduce())
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
+                file.write(_seal(path, payload) + payload)
             os.replace(file.name, path)
         except OSError:
             return  # a full or read-only disk costs compile time, nothing else

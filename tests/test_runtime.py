@@ -1,0 +1,219 @@
+"""Kernels, their disk cache, threads, memory."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nbdl
+from nbdl.runtime import arrays, jit, memory, threads
+from nbdl.runtime.errors import ArgumentError, DeviceError
+
+ROOT = Path(__file__).parents[1]
+
+
+@jit.scalar
+def _twice(x):
+    return x + x
+
+
+@jit.cpu_kernel
+def _twice_plus_row_cpu(x, y, start, stop):
+    for row in range(start, stop):
+        for j in range(x.shape[1]):
+            y[row, j] = _twice(x[row, j]) + row
+
+
+@jit.cuda_kernel
+def _twice_plus_row_cuda(x, y):
+    row = jit.cuda.blockIdx.x
+    for j in range(jit.cuda.threadIdx.x, x.shape[1], jit.BLOCK):
+        y[row, j] = _twice(x[row, j]) + row
+
+
+@pytest.fixture
+def twice_plus_row():
+    kernel = jit.Kernel(
+        cpu=_twice_plus_row_cpu, cuda=_twice_plus_row_cuda, tasks=lambda x, y: x.shape[0], work=lambda x, y: x.size
+    )
+    yield kernel
+    jit.KERNELS.remove(kernel)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("rows", [0, 1, 2, 63, 64, 65, 1000])
+def test_every_task_runs_once_for_any_number_of_threads(twice_plus_row, monkeypatch, count, rows):
+    monkeypatch.setattr(jit, "SERIAL_WORK", 0)
+    monkeypatch.setattr(jit, "CHUNK_WORK", 8)
+    monkeypatch.setattr(threads, "_threads", count)
+    x = np.random.default_rng(0).standard_normal((rows, 3)).astype(np.float32)
+    y = np.full_like(x, np.nan)
+    twice_plus_row(x, y)
+    np.testing.assert_array_equal(y, x + x + np.arange(rows, dtype=np.float32)[:, None])
+
+
+@pytest.mark.parametrize(("tasks", "work"), [(1, 1), (10, 10**6), (10**6, 10**6), (64, 10**7), (3, 10)])
+def test_chunk_size_covers_all_tasks_with_few_chunks(tasks, work):
+    grain = jit.chunk_size(tasks, work)
+    assert grain >= 1
+    assert -(-tasks // grain) <= jit.MOST_CHUNKS
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2", None])
+def test_set_num_threads_refuses(bad):
+    with pytest.raises(ArgumentError, match="threads"):
+        nbdl.set_num_threads(bad)
+
+
+def test_cuda_names_outside_a_kernel_say_where_they_belong():
+    with pytest.raises(DeviceError, match="GPU"):
+        jit.cuda.threadIdx  # noqa: B018
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_a_buffer_is_reused_when_its_last_view_dies():
+    memory.release()
+    array = memory.empty((256, 256), np.float32)
+    address = array.ctypes.data
+    assert address % memory.ALIGNMENT == 0
+    view = array[3:, ::2].T
+    del array
+    assert memory.idle_bytes() == 0
+    del view
+    assert memory.idle_bytes() >= 256 * 256 * 4
+    assert memory.empty((256, 256), np.float32).ctypes.data == address
+
+
+def test_two_living_arrays_never_share_a_buffer():
+    held = [memory.empty(20_000, np.float64) for _ in range(20)]
+    for number, array in enumerate(held):
+        array[...] = number
+    for number, array in enumerate(held):
+        assert (array == number).all()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (5, 7)])
+def test_empty_has_the_shape_it_is_asked_for(shape):
+    array = memory.empty(shape, np.float32)
+    assert array.shape == shape
+    assert array.flags.c_contiguous
+
+
+# ---------------------------------------------------------------- raw arrays
+
+
+@pytest.mark.parametrize("rank", range(1, 7))
+def test_copy_into_follows_any_strides(rank):
+    rng = np.random.default_rng(rank)
+    base = rng.standard_normal((4,) * rank)
+    for _ in range(20):
+        source = base.transpose(rng.permutation(rank))[
+            tuple(slice(None, None, int(rng.choice([1, 2, -1]))) for _ in range(rank))
+        ]
+        target = np.full(source.shape, np.nan)
+        arrays.copy_into(target, source)
+        np.testing.assert_array_equal(target, source)
+
+
+def test_sum_rows_adds_in_order():
+    partial = np.random.default_rng(0).standard_normal((7, 300)).astype(np.float32)
+    total = partial[0].copy()
+    for row in partial[1:]:
+        total += row
+    np.testing.assert_array_equal(arrays.sum_rows(partial), total)
+
+
+# ---------------------------------------------------------------- cache
+
+MODULE = """
+import numpy as np
+from constants import FACTOR
+from nbdl.runtime.jit import scalar, cpu_function
+{callee}
+@cpu_function
+def kernel(x):
+    return callee(x[0]) * FACTOR
+compiled = not kernel.stats.cache_hits
+print(kernel(np.ones(1)), sum(kernel.stats.cache_misses.values()))
+"""
+CALLEE = """
+@scalar
+def callee(x):
+    return x + {}
+"""
+
+
+def run_module(folder: Path, cache: Path, addend: int = 1, factor: int = 1, **environment: str) -> list[str]:
+    (folder / "constants.py").write_text(f"FACTOR = {factor}\n")
+    (folder / "callees.py").write_text("from nbdl.runtime.jit import scalar\n" + CALLEE.format(addend))
+    (folder / "module.py").write_text(MODULE.format(callee="from callees import callee"))
+    result = subprocess.run(
+        [sys.executable, "-B", "module.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "NBDL_CACHE_DIR": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.split()
+
+
+def test_cache_notices_an_edited_callee_and_constant(tmp_path):
+    cache = tmp_path / "cache"
+    assert run_module(tmp_path, cache) == ["2.0", "1"]
+    assert run_module(tmp_path, cache) == ["2.0", "0"], "the second run should find the kernel in the cache"
+    assert run_module(tmp_path, cache, addend=5) == ["6.0", "1"]
+    assert run_module(tmp_path, cache, addend=5, factor=3) == ["18.0", "1"]
+    assert run_module(tmp_path, cache) == ["2.0", "0"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "swap"])
+def test_cache_survives_damaged_files(tmp_path, damage):
+    cache = tmp_path / "cache"
+    run_module(tmp_path, cache)
+    files = sorted(cache.glob("*.kernel"))
+    assert files
+    contents = [file.read_bytes() for file in files]
+    for file, data in zip(files, contents, strict=True):
+        if damage == "truncate":
+            file.write_bytes(data[: len(data) // 2])
+        elif damage == "flip":
+            file.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        elif damage == "empty":
+            file.write_bytes(b"")
+    if damage == "swap":
+        for file, data in zip(files, contents[::-1], strict=True):
+            file.write_bytes(data)
+    assert run_module(tmp_path, cache)[0] == "2.0"
+
+
+def test_cache_is_private_and_optional(tmp_path):
+    cache = tmp_path / "cache"
+    run_module(tmp_path, cache)
+    assert cache.stat().st_mode & 0o077 == 0
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert run_module(tmp_path, blocked / "cache") == ["2.0", "1"]
+
+
+def test_cache_keeps_cpus_apart(tmp_path):
+    cache = tmp_path / "cache"
+    run_module(tmp_path, cache)
+    assert run_module(tmp_path, cache, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == ["2.0", "1"]
+
+
+def test_importing_nbdl_compiles_nothing():
+    code = """
+        import nbdl
+        from numba.core import dispatcher
+        from nbdl.runtime.jit import KERNELS
+        compiled = [k.name for k in KERNELS if k.cpu.overloads]
+        assert not compiled, compiled
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=ROOT)
