@@ -1,0 +1,181 @@
+r"""Initial values of parameters, in the schemes of PyTorch.
+
+A layer $y = W x$ keeps the variance of its input when $\mathrm{Var}[W] = 1 / I$, with $I$ the number of inputs of a
+unit (fan in), and the variance of gradients when it is $1 / O$ (fan out). Xavier's scheme takes the mean of the two,
+Kaiming's takes one and a gain for the nonlinearity that follows.
+
+Every function writes into the tensor, outside the graph, and returns it. Random values come from `nbdl.manual_seed`'s
+generator.
+
+Sources: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks"; He et
+al. (2015), "Delving Deep into Rectifiers"; Saxe et al. (2014), "Exact solutions to the nonlinear dynamics of learning
+in deep linear neural networks"; Martens (2010), "Deep learning via Hessian-free optimization".
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from nbdl.autograd import Tensor
+from nbdl.runtime.checks import check_choice, check_float, check_int, check_number
+from nbdl.runtime.errors import ArgumentError, ShapeError
+
+_LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which a layer before this nonlinearity should scale its standard deviation.
+
+    Args:
+        nonlinearity: "linear", "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d", "sigmoid", "tanh",
+            "relu", "leaky_relu" or "selu".
+        param: The negative slope of "leaky_relu"; 0.01 when None.
+
+    Raises:
+        ArgumentError: The nonlinearity has no known gain.
+
+    Example:
+        >>> nbdl.nn.init.calculate_gain("tanh")
+        1.6666666666666667
+    """
+    check_choice("nonlinearity", nonlinearity, (*_LINEAR, "tanh", "relu", "leaky_relu", "selu"))
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else check_number("param", param)
+        return math.sqrt(2.0 / (1 + slope**2))
+    return {"tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}.get(nonlinearity, 1.0)
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """Fan in and fan out of a weight [out, in, *kernel]: inputs to, and outputs from, one unit."""
+    if tensor.ndim < 2:
+        raise ShapeError(f"tensor: fan in and fan out need at least 2 dimensions, got shape {list(tensor.shape)}")
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+# ---------------------------------------------------------------- constants
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fills the tensor with a value."""
+    return _write(tensor, np.full(tensor.shape, check_number("val", val)))
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fills the tensor with 1."""
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fills the tensor with 0."""
+    return constant_(tensor, 0.0)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fills a matrix with the identity: as many inputs as possible pass unchanged."""
+    if tensor.ndim != 2:
+        raise ShapeError(f"tensor: expected 2 dimensions, got shape {list(tensor.shape)}")
+    return _write(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fills a convolution's weight [O, I, *kernel] so that input channels pass unchanged, in each group.
+
+    Args:
+        tensor: A weight of 3, 4 or 5 dimensions.
+        groups: Groups of the convolution; divides the output channels.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ShapeError(f"tensor: expected 3, 4 or 5 dimensions, got shape {list(tensor.shape)}")
+    check_int("groups", groups, low=1)
+    outputs, inputs, *kernel = tensor.shape
+    if outputs % groups:
+        raise ArgumentError(f"groups: expected a divisor of {outputs} output channels, got {groups}")
+    values = np.zeros(tensor.shape)
+    for output in range(outputs):
+        channel = output % (outputs // groups)
+        if channel < inputs:
+            values[(output, channel, *(size // 2 for size in kernel))] = 1
+    return _write(tensor, values)
+
+
+# ---------------------------------------------------------------- random values
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fills the tensor with values uniformly distributed in [a, b)."""
+    check_float("tensor", tensor)
+    check_number("a", a)
+    check_number("b", b, low=a)
+    return _write(tensor, _generator.uniform(a, b, tensor.shape))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fills the tensor with normally distributed values."""
+    check_float("tensor", tensor)
+    check_number("mean", mean)
+    check_number("std", std, low=0)
+    return _write(tensor, _generator.normal(mean, std, tensor.shape))
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    r"""Uniform in $(-a, a)$ with $a = \text{gain} \sqrt{6 / (I + O)}$."""
+    bound = math.sqrt(3.0) * _xavier_deviation(tensor, gain)
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    r"""Normal with standard deviation $\text{gain} \sqrt{2 / (I + O)}$."""
+    return normal_(tensor, 0.0, _xavier_deviation(tensor, gain))
+
+
+def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+    r"""Uniform in $(-b, b)$ with $b = \text{gain} \sqrt{3 / \text{fan}}$.
+
+    Args:
+        tensor: [out, in, *kernel].
+        a: The negative slope of the leaky ReLU that follows.
+        mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass.
+        nonlinearity: What follows; see `calculate_gain`.
+    """
+    if _is_empty(tensor):
+        return tensor
+    bound = math.sqrt(3.0) * _kaiming_deviation(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+    r"""Normal with standard deviation $\text{gain} / \sqrt{\text{fan}}$; arguments as in `kaiming_uniform_`."""
+    if _is_empty(tensor):
+        return tensor
+    return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity))
+
+
+def _xavier_deviation(tensor: Tensor, gain: float) -> float:
+    fan_in, fan_out = fans(tensor)
+    return check_number("gain", gain) * math.sqrt(2.0 / max(fan_in + fan_out, 1))
+
+
+def _kaiming_deviation(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    check_choice("mode", mode, ("fan_in", "fan_out"))
+    fan_in, fan_out = fans(tensor)
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)
+
+
+def _is_empty(tensor: Tensor) -> bool:
+    if tensor.numel() == 0:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return True
+    return False
+
+
+def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
+    tensor._array[...] = values
+    tensor._version[0] += 1
+    return tensor
+
+
+_generator = np.random.default_rng(0)
