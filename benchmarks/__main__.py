@@ -1,6 +1,6 @@
 """Runs the comparisons: nbdl and PyTorch in separate processes, a block of steps each in turn, medians and ratios.
 
-python -m benchmarks                       every topic at 1 and 2 threads, writes benchmarks/RESULTS.md
+python -m benchmarks --write               every topic at 1 and 2 threads, into benchmarks/RESULTS.md
 python -m benchmarks mlp gemm --threads 1  some topics, printed only
 """
 
@@ -140,8 +140,9 @@ def main() -> None:
             rows += mine
     if options.write:
         from benchmarks.report import write_results
+        from benchmarks.start import measure
 
-        write_results(Path(__file__).with_name("RESULTS.md"), rows)
+        write_results(Path(__file__).with_name("RESULTS.md"), rows, measure())
 
 
 if __name__ == "__main__":
