@@ -68,10 +68,8 @@ def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow], ex
         for threads in dict.fromkeys(row.threads for row in mine):
             ratios = [row.ratio for row in mine if row.threads == threads]
             if len(ratios) > 1:
-                lost = sum(ratio < 1 for ratio in ratios)
-                lines.append(
-                    f"| geometric mean of {len(ratios)} | {threads} | | | **{geometric_mean(ratios):.2f}**, {lost} lost |"
-                )
+                mean, lost = geometric_mean(ratios), sum(ratio < 1 for ratio in ratios)
+                lines.append(f"| geometric mean of {len(ratios)} | {threads} | | | **{mean:.2f}**, {lost} lost |")
         lines.append("")
     lines += ["## Start and memory", "", "| what | nbdl | PyTorch | ratio |", "|---|---|---|---|"]
     for row in start:
