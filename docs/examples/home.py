@@ -1,0 +1,40 @@
+"""The example of the home page."""
+
+# --8<-- [start:train]
+import nbdl
+from nbdl import data, nn, ops, optim
+
+train, test = data.digits()
+nbdl.manual_seed(0)
+network = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+optimizer = optim.AdamW(network.parameters(), lr=3e-3)
+
+for epoch in range(20):
+    for images, labels in data.DataLoader(train, batch_size=32, shuffle=True, seed=epoch):
+        loss = ops.cross_entropy(network(nbdl.tensor(images)), nbdl.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+images, labels = test.arrays
+with nbdl.no_grad():
+    probabilities = ops.softmax(network(nbdl.tensor(images)), dim=1).numpy()
+print("test_accuracy=%.3f" % (probabilities.argmax(axis=1) == labels).mean())
+# --8<-- [end:train]
+assert (probabilities.argmax(axis=1) == labels).mean() > 0.94
+
+# --8<-- [start:figure]
+import matplotlib.pyplot as plt
+from figure import SERIES, svg
+
+figure, axes = plt.subplots(2, 12, figsize=(9, 1.7), height_ratios=(2, 1))
+for i in range(12):
+    picture, bars = axes[:, i]
+    picture.imshow(images[i].reshape(8, 8), cmap="Greys")
+    bars.bar(range(10), probabilities[i], color=SERIES[1], width=1)
+    bars.set(ylim=(0, 1), xticks=[], yticks=[], xlabel=probabilities[i].argmax())
+    picture.set(xticks=[], yticks=[])
+    for ax in (picture, bars):
+        ax.grid(visible=False)
+        ax.spines[:].set_visible(False)
+# --8<-- [end:figure]
