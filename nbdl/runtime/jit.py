@@ -123,10 +123,7 @@ KERNELS: list[Kernel] = []
 
 _LAUNCHER = """
 def {name}({arguments}, tasks, grain, threads):
-    if threads == 1:
-        body({arguments}, 0, tasks)
-    else:
-        parallel_ranges(body, ({arguments},), tasks, grain, threads)
+    launch_ranges(body, tasks, grain, threads, {arguments})
 """
 
 
@@ -137,9 +134,9 @@ def _launcher(body: Any) -> Any:
     if arguments[-2:] != ("start", "stop"):
         raise TypeError(f"{body.py_func.__qualname__}: the last two arguments of a CPU kernel are start and stop")
     name = body.py_func.__name__.lstrip("_")
-    scope = {"body": body, "parallel_ranges": threads.parallel_ranges, "__name__": body.py_func.__module__}
+    scope = {"body": body, "launch_ranges": threads.launch_ranges, "__name__": body.py_func.__module__}
     exec(_LAUNCHER.format(name=name, arguments=", ".join(arguments[:-2])), scope)
-    return _dispatcher(scope[name])
+    return _dispatcher(scope[name], no_cfunc_wrapper=True)
 
 
 class Kernel:

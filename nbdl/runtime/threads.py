@@ -1,6 +1,6 @@
 """Threads: how many, and one launch of a compiled kernel over fixed ranges of tasks.
 
-`parallel_ranges` is the only place of nbdl where work is split. It hands chunk `c` of a kernel, the tasks
+`launch_ranges` is the only place of nbdl where work is split. It hands chunk `c` of a kernel, the tasks
 `[c * grain, (c + 1) * grain)`, to the thread pool of Numba's threading layer. The chunks depend on the sizes
 alone, so a result cannot depend on the number of threads.
 """
@@ -60,60 +60,74 @@ _INT = ir.IntType(64)
 
 
 @intrinsic
-def parallel_ranges(typing_context, body, arguments, tasks, grain, threads):
-    """Calls `body(*arguments, start, stop)` for consecutive ranges of at most `grain` tasks, on `threads` threads.
+def launch_ranges(typing_context, body, tasks, grain, threads, *arguments):
+    """Runs `body(*arguments, start, stop)` over all tasks: in one call on one thread, else in chunks on the pool.
 
-    The compiled body is called through one trampoline, so the kernel itself is compiled once, as serial code.
+    The compiled body is called by address from both branches, so a kernel is compiled once, as serial code.
     """
-    ranges = (types.int64, types.int64)
-    body_signature = body.get_call_type(typing_context, (*arguments.types, *ranges), {})
-    signature = types.void(body, arguments, types.int64, types.int64, types.int64)
+    body_signature = body.get_call_type(typing_context, (*arguments, types.int64, types.int64), {})
+    signature = types.void(body, types.int64, types.int64, types.int64, types.StarArgTuple.from_types(arguments))
 
     def codegen(context, builder, _signature, values):
-        _, argument_tuple, tasks_value, grain_value, threads_value = values
+        _, tasks_value, grain_value, threads_value, argument_tuple = values
         argument_values = cgutils.unpack_tuple(builder, argument_tuple)
-        frame = cgutils.alloca_once(
-            builder, ir.LiteralStructType([value.type for value in argument_values] + [_INT, _INT])
-        )
-        for position, value in enumerate([*argument_values, tasks_value, grain_value]):
-            builder.store(value, cgutils.gep_inbounds(builder, frame, 0, position))
-
         descriptor = body.dispatcher.overloads[body_signature.args].fndesc
         context.get_function(body, body_signature)
         context.active_code_library.add_linking_library(body.dispatcher.overloads[body_signature.args].library)
-        trampoline = _trampoline(context, builder.module, descriptor, body_signature, frame.type)
-
-        one, zero = ir.Constant(_INT, 1), ir.Constant(_INT, 0)
-        chunks = builder.sdiv(builder.sub(builder.add(tasks_value, grain_value), one), grain_value)
-        # The pool hands out elements of "arrays": ours starts at address 0 with a step of one byte,
-        # so the address that a thread receives is the number of its chunk.
-        base = cgutils.alloca_once_value(builder, ir.Constant(_POINTER, None))
-        counts = cgutils.alloca_once_value(builder, chunks)
-        steps = cgutils.alloca_once_value(builder, one)
-        parallel_for = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(
-                ir.VoidType(),
-                [_POINTER, base.type, counts.type, steps.type, _POINTER, _INT, _INT, ir.IntType(32)],
-            ),
-            "numba_parallel_for",
-        )
-        builder.call(
-            parallel_for,
-            [
-                builder.bitcast(trampoline, _POINTER),
-                base,
-                counts,
-                steps,
-                builder.bitcast(frame, _POINTER),
-                zero,
-                one,
-                builder.trunc(threads_value, ir.IntType(32)),
-            ],
-        )
+        zero, one = ir.Constant(_INT, 0), ir.Constant(_INT, 1)
+        alone = builder.icmp_signed("==", threads_value, one)
+        with builder.if_else(alone) as (on_one_thread, on_the_pool):
+            with on_one_thread:
+                context.call_internal(builder, descriptor, body_signature, [*argument_values, zero, tasks_value])
+            with on_the_pool:
+                _call_pool(
+                    context,
+                    builder,
+                    descriptor,
+                    body_signature,
+                    argument_values,
+                    tasks_value,
+                    grain_value,
+                    threads_value,
+                )
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _call_pool(context, builder, descriptor, body_signature, argument_values, tasks, grain, threads):
+    """Emits the call of `numba_parallel_for` with a frame of the arguments, one element for each chunk."""
+    zero, one = ir.Constant(_INT, 0), ir.Constant(_INT, 1)
+    frame = cgutils.alloca_once(builder, ir.LiteralStructType([value.type for value in argument_values] + [_INT, _INT]))
+    for position, value in enumerate([*argument_values, tasks, grain]):
+        builder.store(value, cgutils.gep_inbounds(builder, frame, 0, position))
+    trampoline = _trampoline(context, builder.module, descriptor, body_signature, frame.type)
+    chunks = builder.sdiv(builder.sub(builder.add(tasks, grain), one), grain)
+    # The pool hands out elements of "arrays": ours starts at address 0 with a step of one byte,
+    # so the address that a thread receives is the number of its chunk.
+    base = cgutils.alloca_once_value(builder, ir.Constant(_POINTER, None))
+    counts = cgutils.alloca_once_value(builder, chunks)
+    steps = cgutils.alloca_once_value(builder, one)
+    parallel_for = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(
+            ir.VoidType(), [_POINTER, base.type, counts.type, steps.type, _POINTER, _INT, _INT, ir.IntType(32)]
+        ),
+        "numba_parallel_for",
+    )
+    builder.call(
+        parallel_for,
+        [
+            builder.bitcast(trampoline, _POINTER),
+            base,
+            counts,
+            steps,
+            builder.bitcast(frame, _POINTER),
+            zero,
+            one,
+            builder.trunc(threads, ir.IntType(32)),
+        ],
+    )
 
 
 def _trampoline(context, module, descriptor, signature, frame_type):
