@@ -4,6 +4,7 @@ A kernel is a pair of twins with the same arguments, the CPU's and CUDA's. The C
 `stop`: the range of tasks it works on. Tasks are independent, so any split of them gives the same bits.
 
     @scalar          scalar mathematics, written once, inlined into kernels of both targets
+    @exact           scalar mathematics whose every operation is rounded as written
     @cpu_kernel      serial loops over tasks [start, stop), compiled once per signature, cached on disk
     @cuda_kernel     a CUDA kernel, compiled when it is first launched on a GPU
     @cuda_device     a function that CUDA kernels call (a block reduction, say)
@@ -59,6 +60,11 @@ cuda: Any = _CudaPlaceholder()
 def scalar(function: Callable[..., Any]) -> Any:
     """Marks scalar mathematics used inside kernels of both targets. Its plain Python form stays as `.py_func`."""
     return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True)
+
+
+def exact(function: Callable[..., Any]) -> Any:
+    """As `scalar`, each operation rounded as written: no reciprocal for a quotient, nothing fused or reordered."""
+    return _dispatcher(function, no_cpython_wrapper=True)
 
 
 def cpu_kernel(function: Callable[..., None]) -> Any:
