@@ -105,7 +105,12 @@ class Op:
     `forward` gets the inputs as given to `apply`, tensors replaced by their arrays, and returns one array or a tuple.
     `backward` gets one gradient per output, contiguous or not, and returns one gradient, or None, per input. It must
     not write to what it is given, and returns fresh arrays or views of the incoming gradients.
+
+    Attributes:
+        is_view: Whether the output may show its input's memory.
     """
+
+    is_view = False
 
     @staticmethod
     def forward(ctx: Context, *inputs: Any) -> Any:

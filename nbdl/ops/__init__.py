@@ -5,16 +5,56 @@ Each family is one file, read from equation to kernel. `METHODS` says which func
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from nbdl.autograd import Tensor
+from nbdl.ops import indexing, shape
+from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.shape import *  # noqa: F403
 
-METHODS: dict[str, Callable[..., Any]] = {
+METHODS: dict[str, Any] = {
     # elementwise
     # reduction
     # shape
+    "broadcast_to": shape.broadcast_to,
+    "chunk": shape.chunk,
+    "diag": shape.diag,
+    "diagonal": shape.diagonal,
+    "expand": shape.expand,
+    "expand_as": shape.expand_as,
+    "flatten": shape.flatten,
+    "flip": shape.flip,
+    "fliplr": shape.fliplr,
+    "flipud": shape.flipud,
+    "moveaxis": shape.moveaxis,
+    "movedim": shape.movedim,
+    "permute": shape.permute,
+    "ravel": shape.ravel,
+    "repeat": shape.repeat,
+    "repeat_interleave": shape.repeat_interleave,
+    "reshape": shape.reshape,
+    "reshape_as": shape.reshape_as,
+    "roll": shape.roll,
+    "rot90": shape.rot90,
+    "split": shape.split,
+    "squeeze": shape.squeeze,
+    "swapaxes": shape.swapaxes,
+    "swapdims": shape.swapdims,
+    "t": shape.t,
+    "tensor_split": shape.tensor_split,
+    "tile": shape.tile,
+    "transpose": shape.transpose,
+    "unbind": shape.unbind,
+    "unflatten": shape.unflatten,
+    "unsqueeze": shape.unsqueeze,
+    "view": shape.view,
+    "view_as": shape.view_as,
+    "T": property(shape.t),
+    "mT": property(shape.matrix_transpose),
+    "__iter__": lambda tensor: iter(shape.unbind(tensor)),
     # indexing
+    "__getitem__": indexing.getitem,
+    "__setitem__": indexing.setitem,
     # matmul
     # activation
     # softmax

@@ -14,7 +14,7 @@ from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 @cpu_kernel
 def _copy_cpu(x, y, start, stop):
-    """x [N0, N1, N2, N3], any strides; y the same shape, contiguous. One task a row of the last dimension."""
+    """x, y [N0, N1, N2, N3], any strides. One task a row of the last dimension."""
     _, n1, n2, n3 = x.shape
     for row in range(start, stop):
         i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
@@ -169,16 +169,19 @@ def contiguous(array: Any) -> Any:
 
 
 def copy_into(target: np.ndarray, source: np.ndarray) -> None:
-    """Copies the source's elements into a C-contiguous target of the same shape and dtype."""
+    """Copies the source's elements into a target of the same shape and dtype; both may have any strides."""
     if source.size == 0:
         return
-    sizes, (steps,) = collapse(source.shape, source.strides)
+    sizes, (to_steps, from_steps) = collapse(source.shape, target.strides, source.strides)
     if len(sizes) > 4:  # fold outer dimensions into a loop: arrays of five uneven dimensions are rare
         for index in range(target.shape[0]):
             copy_into(target[index], source[index])
         return
-    shape = (1,) * (4 - len(sizes)) + sizes
-    copy(strided(source, shape, (0,) * (4 - len(sizes)) + steps), target.reshape(shape))
+    lead = 4 - len(sizes)
+    shape = (1,) * lead + sizes
+    read = strided(source, shape, (0,) * lead + from_steps)
+    written = target.reshape(shape) if target.flags.c_contiguous else strided(target, shape, (0,) * lead + to_steps)
+    copy(read, written)
 
 
 def add_arrays(a: Any, b: Any) -> Any:

@@ -1,0 +1,211 @@
+r"""Rows by number: the kernels under indexing, index_select and embedding, and their scatter gradients.
+
+A tensor is read as $x$ of shape [O, M, I]: M rows to choose from, O of such tables before and I elements in a row.
+With the numbers $n_k$,
+
+$$y_{o,k,i} = x_{o,n_k,i}, \qquad dx_{o,m,i} = \sum_{k : n_k = m} dy_{o,k,i}.$$
+
+The sum is a scatter: several k may hit one row. Atomic additions would add in an order that changes from run to run.
+Here one task owns a range of rows and of columns and adds in the order of k; however the ranges are cut, each element
+gets the same additions in the same order, so the result is the same to the last bit for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbdl.runtime import threads
+from nbdl.runtime.errors import DTypeError, IndexRangeError
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
+
+# ---------------------------------------------------------------- row numbers
+
+
+@cpu_function
+def _bounds(ids):
+    """The smallest and the largest of ids [K], K > 0."""
+    lowest = ids[0]
+    highest = ids[0]
+    for k in range(ids.shape[0]):
+        lowest = min(lowest, ids[k])
+        highest = max(highest, ids[k])
+    return lowest, highest
+
+
+@cpu_function
+def _wrap(ids, count, wrapped):
+    """wrapped [K] = ids [K], negative ones counted from the end."""
+    for k in range(ids.shape[0]):
+        wrapped[k] = ids[k] + count if ids[k] < 0 else ids[k]
+
+
+def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) -> np.ndarray:
+    """The ids as contiguous int64 [K], all in [0, count).
+
+    Args:
+        name: The argument's name in messages.
+        ids: Integers of any shape.
+        count: The number of rows.
+        negative: Whether ids from -count on count from the end.
+
+    Raises:
+        DTypeError: The ids are not integers.
+        IndexRangeError: An id is out of range.
+    """
+    if ids.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: expected integers, got {ids.dtype}")
+    flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
+    if flat.size == 0:
+        return flat
+    lowest, highest = _bounds(flat)
+    smallest = -count if negative else 0
+    if lowest < smallest or highest >= count:
+        wrong = lowest if lowest < smallest else highest
+        place = np.unravel_index(int(np.argmax(flat == wrong)), ids.shape)
+        where = f" at index {[int(i) for i in place]}" if ids.ndim else ""
+        expected = f"integers in [{smallest}, {count - 1}]" if count else "no index into a dimension of size 0"
+        raise IndexRangeError(f"{name}: expected {expected}, got {wrong}{where}")
+    if lowest < 0:
+        wrapped = np.empty_like(flat)
+        _wrap(flat, count, wrapped)
+        return wrapped
+    return flat
+
+
+# ---------------------------------------------------------------- gather
+
+
+@cpu_kernel
+def _gather_rows_cpu(x, ids, y, start, stop):
+    """x [O, M, I]; ids [K]; y [O, K, I]: y[:, k] = x[:, ids[k]]. One task a row of y."""
+    for task in range(start, stop):
+        o, k = task // ids.shape[0], task % ids.shape[0]
+        row = ids[k]
+        for i in range(x.shape[2]):
+            y[o, k, i] = x[o, row, i]
+
+
+@cuda_kernel
+def _gather_rows_cuda(x, ids, y):
+    """As the CPU twin. One block a row."""
+    o, k = cuda.blockIdx.x // ids.shape[0], cuda.blockIdx.x % ids.shape[0]
+    row = ids[k]
+    for i in range(cuda.threadIdx.x, x.shape[2], BLOCK):
+        y[o, k, i] = x[o, row, i]
+
+
+gather_rows = Kernel(
+    cpu=_gather_rows_cpu,
+    cuda=_gather_rows_cuda,
+    tasks=lambda x, ids, y: x.shape[0] * ids.shape[0],
+    work=lambda x, ids, y: y.size,
+)
+
+# ---------------------------------------------------------------- put
+
+
+@cpu_kernel
+def _put_rows_cpu(values, ids, y, columns, start, stop):
+    """values [O, K, I], any strides; ids [K]; y [O, M, I]: y[:, ids[k]] = values[:, k], the last k winning.
+
+    One task a block of `columns` elements of one of the O tables.
+    """
+    blocks = (y.shape[2] + columns - 1) // columns
+    for task in range(start, stop):
+        o, first = task // blocks, task % blocks * columns
+        last = min(first + columns, y.shape[2])
+        for k in range(ids.shape[0]):
+            row = ids[k]
+            for i in range(first, last):
+                y[o, row, i] = values[o, k, i]
+
+
+@cuda_kernel
+def _put_rows_cuda(values, ids, y, columns):
+    """As the CPU twin. One block a task; a thread owns its columns."""
+    blocks = (y.shape[2] + columns - 1) // columns
+    o, first = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks * columns
+    last = min(first + columns, y.shape[2])
+    for k in range(ids.shape[0]):
+        row = ids[k]
+        for i in range(first + cuda.threadIdx.x, last, BLOCK):
+            y[o, row, i] = values[o, k, i]
+
+
+_put_rows = Kernel(
+    cpu=_put_rows_cpu,
+    cuda=_put_rows_cuda,
+    tasks=lambda values, ids, y, columns: y.shape[0] * -(-y.shape[2] // columns),
+    work=lambda values, ids, y, columns: values.size,
+)
+
+
+def put_rows(values: Any, ids: np.ndarray, y: Any) -> None:
+    """y[:, ids] = values, [O, K, I] into [O, M, I]; of equal ids the last wins."""
+    if values.size:
+        _put_rows(values, ids, y, BLOCK)
+
+
+# ---------------------------------------------------------------- scatter-add
+
+
+@cpu_kernel
+def _add_rows_cpu(dy, ids, dx, skip, columns, ranges, start, stop):
+    """dy [O, K, I]; ids [K]; dx [O, M, I]: dx[:, ids[k]] += dy[:, k] in the order of k, except where ids[k] = skip.
+
+    One task a range of rows and a block of `columns` elements of one of the O tables: no two write one element.
+    """
+    m, size = dx.shape[1], dx.shape[2]
+    blocks = (size + columns - 1) // columns
+    for task in range(start, stop):
+        part, o = task % ranges, task // ranges // blocks
+        low, high = m * part // ranges, m * (part + 1) // ranges
+        first = task // ranges % blocks * columns
+        last = min(first + columns, size)
+        for k in range(ids.shape[0]):
+            row = ids[k]
+            if low <= row < high and row != skip:
+                for i in range(first, last):
+                    dx[o, row, i] += dy[o, k, i]
+
+
+@cuda_kernel
+def _add_rows_cuda(dy, ids, dx, skip, columns, ranges):
+    """As the CPU twin. One block a task; a thread owns its columns."""
+    m, size = dx.shape[1], dx.shape[2]
+    blocks = (size + columns - 1) // columns
+    task = cuda.blockIdx.x
+    part, o = task % ranges, task // ranges // blocks
+    low, high = m * part // ranges, m * (part + 1) // ranges
+    first = task // ranges % blocks * columns
+    last = min(first + columns, size)
+    for k in range(ids.shape[0]):
+        row = ids[k]
+        if low <= row < high and row != skip:
+            for i in range(first + cuda.threadIdx.x, last, BLOCK):
+                dx[o, row, i] += dy[o, k, i]
+
+
+_add_rows = Kernel(
+    cpu=_add_rows_cpu,
+    cuda=_add_rows_cuda,
+    tasks=lambda dy, ids, dx, skip, columns, ranges: dx.shape[0] * -(-dx.shape[2] // columns) * ranges,
+    work=lambda dy, *_: dy.size,
+)
+
+_FEWEST_COLUMNS = 32
+"""Elements of a block of columns at least: two cache lines of float32."""
+
+
+def add_rows(dy: Any, ids: np.ndarray, dx: Any, skip: int = -1) -> None:
+    """dx[:, ids] += dy, [O, K, I] into [O, M, I], each element in the order of k; rows named `skip` are left out."""
+    if dy.size == 0:
+        return
+    tables, _, size = dx.shape
+    # The cut decides who adds, never in which order, so it may follow the number of threads.
+    workers = threads.get_num_threads()
+    columns = max(_FEWEST_COLUMNS, min(BLOCK, -(-size // workers)))
+    ranges = max(1, workers // (tables * -(-size // columns)))
+    _add_rows(dy, ids, dx, skip, columns, ranges)

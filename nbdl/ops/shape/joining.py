@@ -1,0 +1,379 @@
+r"""Joining and splitting: tensors laid side by side along one dimension, and a tensor cut along one.
+
+With offsets $o_n = \sum_{m<n} s_m$ of the parts' sizes $s_m$ along the dimension:
+
+$$y_{o_n + i} = x^{(n)}_i, \qquad dx^{(n)}_i = dy_{o_n + i}.$$
+
+Joining and splitting are each other's transposes: the backward of one is the forward of the other. A part of a
+gradient is a view of it, so only joining copies.
+
+The references are NumPy's concatenate, stack and split.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.shape.views import ReshapeOp, unsqueeze
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.checks import check_dim, check_int
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+
+# ---------------------------------------------------------------- place one part
+
+
+@cpu_kernel
+def _place_cpu(x, y, column, start, stop):
+    """x [R, D]; y [R, E]: y[:, column : column + D] = x. One task a row."""
+    for row in range(start, stop):
+        for j in range(x.shape[1]):
+            y[row, column + j] = x[row, j]
+
+
+@cuda_kernel
+def _place_cuda(x, y, column):
+    """As the CPU twin. One block a row."""
+    row = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.x, x.shape[1], BLOCK):
+        y[row, column + j] = x[row, j]
+
+
+place = Kernel(
+    cpu=_place_cpu,
+    cuda=_place_cuda,
+    tasks=lambda x, *_: x.shape[0],
+    work=lambda x, *_: x.size,
+)
+
+
+def join(parts: Sequence[Any], dim: int) -> Any:
+    """The arrays side by side along the dimension; the other sizes and the dtypes are equal."""
+    first = parts[0]
+    sizes = [part.shape[dim] for part in parts]
+    shape = (*first.shape[:dim], sum(sizes), *first.shape[dim + 1 :])
+    result = memory.empty(shape, first.dtype)
+    rows = math.prod(shape[:dim])
+    if result.size == 0:
+        return result
+    inner = math.prod(shape[dim + 1 :])
+    flat = result.reshape(rows, -1)
+    column = 0
+    for part, size in zip(parts, sizes, strict=True):
+        if size:
+            place(arrays.contiguous(part).reshape(rows, size * inner), flat, column)
+        column += size * inner
+    return result
+
+
+# ---------------------------------------------------------------- autograd
+
+
+class CatOp(Op):
+    """y = the inputs side by side along one dimension."""
+
+    @staticmethod
+    def forward(ctx: Context, dim, *parts):
+        ctx.dim = dim
+        ctx.sizes = [part.shape[dim] for part in parts]
+        return join(parts, dim)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        return None, *cut(dy, ctx.sizes, ctx.dim)
+
+
+class SplitOp(Op):
+    """ys = the input cut along one dimension: views of it."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Context, x, sizes, dim):
+        ctx.dim = dim
+        return cut(x, sizes, dim)
+
+    @staticmethod
+    def backward(ctx: Context, *dys):
+        return join(dys, ctx.dim), None, None
+
+
+def cut(array: Any, sizes: Sequence[int], dim: int) -> tuple[Any, ...]:
+    """Views of consecutive parts of the array along the dimension."""
+    before = (slice(None),) * dim
+    parts = []
+    start = 0
+    for size in sizes:
+        parts.append(array[(*before, slice(start, start + size))])
+        start += size
+    return tuple(parts)
+
+
+# ---------------------------------------------------------------- public: joining
+
+
+def _listed(tensors: Any) -> list[Tensor]:
+    """The tensors as a list, of one dtype: PyTorch's promotion within floating point and from integers to it."""
+    parts = list(tensors) if isinstance(tensors, (tuple, list)) else None
+    if not parts or not all(isinstance(tensor, Tensor) for tensor in parts):
+        raise ArgumentTypeError(f"tensors: expected a list or tuple of at least one Tensor, got {tensors!r:.80}")
+    dtype = parts[0].dtype
+    for position, tensor in enumerate(parts):
+        if tensor.dtype != dtype:
+            raise DTypeError(f"tensors[{position}]: expected {dtype}, the dtype of tensors[0], got {tensor.dtype}")
+    return parts
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    r"""Joins tensors along an existing dimension.
+
+    Args:
+        tensors: [*] each, of one dtype, equal in every size but that of dim; an empty tensor [0] is skipped.
+        dim: The dimension.
+
+    Returns:
+        [*], with the sum of the sizes along dim.
+
+    Raises:
+        ShapeError: The tensors differ in rank or in another size, or have no dimensions.
+        DTypeError: The dtypes differ.
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For each tensor: its part of dy.
+
+    Example:
+        >>> nbdl.cat((nbdl.tensor([[1, 2]]), nbdl.tensor([[3, 4], [5, 6]])))
+        tensor([[1, 2],
+                [3, 4],
+                [5, 6]])
+    """
+    listed = _listed(tensors)
+    for position, tensor in enumerate(listed):
+        if tensor._array.ndim == 0:
+            raise ShapeError(f"tensors[{position}]: a tensor without dimensions cannot be joined; use stack")
+    parts = [tensor for tensor in listed if tensor._array.shape != (0,)]  # PyTorch lets [0] stand for nothing
+    if not parts:
+        check_dim("dim", dim, 1)
+        return CatOp.apply(0, *listed)
+    shape = parts[0]._array.shape
+    dim = check_dim("dim", dim, len(shape))
+    for position, tensor in enumerate(listed):
+        other = tensor._array.shape
+        if other != (0,) and (
+            len(other) != len(shape) or other[:dim] != shape[:dim] or other[dim + 1 :] != shape[dim + 1 :]
+        ):
+            raise ShapeError(
+                f"tensors[{position}]: expected the sizes {list(shape)} except in dimension {dim}, got {list(other)}"
+            )
+    return CatOp.apply(dim, *parts)
+
+
+def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Another name of `cat`."""
+    return cat(tensors, dim)
+
+
+def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """NumPy's name of `cat`."""
+    return cat(tensors, axis)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joins tensors of one shape along a new dimension.
+
+    Args:
+        tensors: [*] each, of one shape and dtype.
+        dim: The place of the new dimension.
+
+    Returns:
+        [*], with the number of tensors as the size of dim.
+
+    Raises:
+        ShapeError: The shapes differ.
+        DTypeError: The dtypes differ.
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For each tensor: its slice of dy.
+
+    Example:
+        >>> nbdl.stack((nbdl.tensor([1, 2]), nbdl.tensor([3, 4])), dim=1)
+        tensor([[1, 3],
+                [2, 4]])
+    """
+    parts = _listed(tensors)
+    shape = parts[0]._array.shape
+    for position, tensor in enumerate(parts):
+        if tensor._array.shape != shape:
+            raise ShapeError(f"tensors[{position}]: expected the shape {list(shape)}, got {list(tensor.shape)}")
+    dim = check_dim("dim", dim, len(shape) + 1)
+    if dim == len(shape):
+        return CatOp.apply(dim, *[unsqueeze(tensor, dim) for tensor in parts])
+    # Along dim the rows of the result are the tensors' own: joining and one reshape do what unsqueezing all would.
+    joined = CatOp.apply(dim, *parts)
+    return ReshapeOp.apply(joined, (*shape[:dim], len(parts), *shape[dim:]))
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors along the second dimension, vectors along their only one."""
+    parts = [ReshapeOp.apply(tensor, (1,)) if tensor._array.ndim == 0 else tensor for tensor in _listed(tensors)]
+    return cat(parts, 0 if parts[0]._array.ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors along the first dimension, each vector as one row."""
+    parts = _listed(tensors)
+    return cat(
+        [ReshapeOp.apply(tensor, (1, tensor._array.size)) if tensor._array.ndim < 2 else tensor for tensor in parts]
+    )
+
+
+# ---------------------------------------------------------------- public: splitting
+
+
+def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cuts a tensor along a dimension.
+
+    Args:
+        tensor: [*], any dtype.
+        split_size_or_sections: The size of each part (the last may be smaller), or the list of all sizes.
+        dim: The dimension.
+
+    Returns:
+        The parts, views of the tensor.
+
+    Raises:
+        ArgumentError: A size is negative, or the sizes do not sum to the size of dim.
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For tensor: the parts' gradients, joined.
+
+    Example:
+        >>> nbdl.ops.split(nbdl.arange(5), 2)
+        (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    shape = tensor._array.shape
+    if not shape:
+        raise ShapeError("tensor: expected at least one dimension, got shape []")
+    dim = check_dim("dim", dim, len(shape))
+    size = shape[dim]
+    if isinstance(split_size_or_sections, (tuple, list)):
+        sizes = [operator.index(part) for part in split_size_or_sections]
+        if sum(sizes) != size or any(part < 0 for part in sizes):
+            raise ArgumentError(
+                f"split_size_or_sections: expected sizes that sum to {size}, the size of dimension {dim}, got {sizes}"
+            )
+        return SplitOp.apply(tensor, sizes, dim) if sizes else ()
+    step = check_int("split_size_or_sections", split_size_or_sections, 0)
+    if step == 0 and size:
+        raise ArgumentError("split_size_or_sections: expected a positive size, got 0")
+    count = max(-(-size // step), 1) if step else 1
+    return SplitOp.apply(tensor, [min(step, size - step * part) for part in range(count)], dim)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Cuts a tensor into at most `chunks` parts of one size (the last may be smaller), views of it.
+
+    Raises:
+        ArgumentError: chunks is less than 1.
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For input: the parts' gradients, joined.
+
+    Example:
+        >>> nbdl.ops.chunk(nbdl.arange(5), 2)
+        (tensor([0, 1, 2]), tensor([3, 4]))
+    """
+    chunks = check_int("chunks", chunks, 1)
+    shape = input._array.shape
+    if not shape:
+        raise ShapeError("input: expected at least one dimension, got shape []")
+    dim = check_dim("dim", dim, len(shape))
+    if shape[dim] == 0:
+        return SplitOp.apply(input, [0] * chunks, dim)
+    return split(input, -(-shape[dim] // chunks), dim)
+
+
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cuts a tensor into nearly equal parts, or before the given indices; the parts are views of it.
+
+    Args:
+        input: [*], any dtype.
+        indices_or_sections: The number of parts (the first ones are larger by one where it does not divide), or the
+            indices at which parts begin.
+        dim: The dimension.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ArgumentError: The number of parts is less than 1.
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For input: the parts' gradients, joined; overlapping parts are summed.
+
+    Example:
+        >>> nbdl.ops.tensor_split(nbdl.arange(5), 3)
+        (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    shape = input._array.shape
+    if not shape:
+        raise ShapeError("input: expected at least one dimension, got shape []")
+    dim = check_dim("dim", dim, len(shape))
+    size = shape[dim]
+    given = indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections
+    if not isinstance(given, (tuple, list)):
+        sections = check_int("indices_or_sections", given, 1)
+        sizes = [size // sections + (part < size % sections) for part in range(sections)]
+        return SplitOp.apply(input, sizes, dim)
+    edges = [0, *(slice(operator.index(index)).indices(size)[1] for index in given), size]
+    if edges == sorted(edges):
+        return SplitOp.apply(input, [stop - start for start, stop in itertools.pairwise(edges)], dim)
+    before = (slice(None),) * dim
+    return tuple(input[(*before, slice(start, stop))] for start, stop in itertools.pairwise(edges))
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices of a tensor along a dimension, which goes away; views of it.
+
+    Raises:
+        IndexRangeError: dim is out of range.
+
+    Gradient:
+        For input: the slices' gradients, stacked.
+
+    Example:
+        >>> nbdl.ops.unbind(nbdl.tensor([[1, 2], [3, 4]]))
+        (tensor([1, 2]), tensor([3, 4]))
+    """
+    shape = input._array.shape
+    if not shape:
+        raise ShapeError("input: expected at least one dimension, got shape []")
+    dim = check_dim("dim", dim, len(shape))
+    return UnbindOp.apply(input, dim) if shape[dim] else ()
+
+
+class UnbindOp(Op):
+    """ys = the slices of x along one dimension, views of it."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Context, x, dim):
+        ctx.dim = dim
+        before = (slice(None),) * dim
+        return tuple(x[(*before, index, ...)] for index in range(x.shape[dim]))
+
+    @staticmethod
+    def backward(ctx: Context, *dys):
+        shape = dys[0].shape
+        return join([dy.reshape(*shape[: ctx.dim], 1, *shape[ctx.dim :]) for dy in dys], ctx.dim), None
