@@ -203,7 +203,26 @@ def _masked_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mas
     builder.call(_declare(builder.module, name, ir.VoidType(), [a.type for a in arguments]), arguments)
 
 
+def _prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Asks for the cache line of an address. As if to read: asking for the right to write held up the loads after it."""
+    byte = builder.bitcast(address, ir.IntType(8).as_pointer())
+    arguments = [byte, *(ir.Constant(_INT32, flag) for flag in (1, 3, 1))]  # to write, keep in all caches, data
+    name = "llvm.prefetch.p0"
+    builder.call(_declare(builder.module, name, ir.VoidType(), [a.type for a in arguments]), arguments)
+
+
 # ---------------------------------------------------------------- moving elements
+
+
+@intrinsic
+def prefetch(typing_context, address):
+    """Asks for the cache line of an address, which need not be valid."""
+
+    def codegen(context, builder, signature, arguments):
+        _prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen
 
 
 @intrinsic
@@ -354,6 +373,10 @@ def _emit_tile(function: ir.Function, vector: ir.VectorType, rows: int, vectors:
         builder.icmp_signed("<", lane, _splat(builder, builder.sub(columns, _integer(j * count)), count))
         for j in range(vectors)
     ]
+
+    # C's lines arrive while the sums are formed.
+    for i, j in tile:
+        _prefetch(builder, _at(builder, c, builder.add(builder.mul(c_row, _integer(i)), _integer(j * count))))
 
     # Accumulators are variables here; the optimiser keeps them in registers.
     sums = {position: cgutils.alloca_once(builder, vector) for position in tile}

@@ -5,9 +5,9 @@ the same chain of additions whatever the blocks, and results do not depend on th
 
     for a pass over K that the cache can hold
         pack A's rows, where their stride would make them evict one another
-        for a panel of columns, two vectors wide
-            pack B's columns into [depth][width]
-            the tile driver over all rows
+        for a few panels of columns, each two vectors wide
+            pack B's columns into [panel][depth][width]
+            for each panel the tile driver over all rows
 
 Source: Goto and van de Geijn (2008), "Anatomy of High-Performance Matrix Multiplication".
 """
@@ -17,36 +17,43 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.runtime.gemm.panel import multiply_panel
+from nbdl.runtime.gemm.vector import multiply_row
 from nbdl.runtime.jit import cpu_function, cpu_kernel
-from nbdl.runtime.simd import advance, copy_vector, null_pointer, pointer, transpose_square, vector_lanes
+from nbdl.runtime.simd import advance, copy_vector, null_pointer, pointer, prefetch, transpose_square, vector_lanes
+
+AHEAD = 4
+"""Rows of B that packing asks for in advance: each row is another page, where the processor does not look ahead."""
 
 # ---------------------------------------------------------------- packing
 
 
 @cpu_function
-def _pack_columns(b, b_inner, b_column, depth, columns, width, panel):
-    """panel [depth, width] = b [depth, columns] of any strides, zeros to the right."""
+def _pack_columns(b, b_inner, b_column, depth, columns, width, panels):
+    """panels [columns / width, depth, width] = b [depth, columns] of any strides; zeros to the right of the last."""
     lanes = vector_lanes(b)
     whole = columns // lanes * lanes
     squares = depth // lanes * lanes
     if b_column == 1:
         for k in range(depth):
-            for j in range(0, whole, lanes):
-                copy_vector(advance(b, k * b_inner + j), advance(panel, k * width + j))
+            for left in range(0, whole, width):
+                panel = advance(panels, (left * depth) + k * width)
+                for j in range(0, min(width, whole - left), lanes):
+                    prefetch(advance(b, (k + AHEAD) * b_inner + left + j))
+                    copy_vector(advance(b, k * b_inner + left + j), advance(panel, j))
     elif b_inner == 1:
         for j in range(0, whole, lanes):
+            panel = advance(panels, j // width * depth * width + j % width)
             for k in range(0, squares, lanes):
-                transpose_square(advance(b, k + j * b_column), b_column, advance(panel, k * width + j), width)
-        for k in range(squares, depth):
-            for j in range(whole):
-                panel[k * width + j] = b[k + j * b_column]
+                transpose_square(advance(b, k + j * b_column), b_column, advance(panel, k * width), width)
+            for i in range(lanes):
+                for k in range(squares, depth):
+                    panel[k * width + i] = b[k + (j + i) * b_column]
     else:
         whole = 0
-    for k in range(depth):
-        for j in range(whole, columns):
-            panel[k * width + j] = b[k * b_inner + j * b_column]
-        for j in range(columns, width):
-            panel[k * width + j] = 0
+    for j in range(whole, -(-columns // width) * width):
+        panel = advance(panels, j // width * depth * width + j % width)
+        for k in range(depth):
+            panel[k * width] = b[k * b_inner + j * b_column] if j < columns else 0
 
 
 @cpu_function
@@ -73,13 +80,13 @@ def _pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner)
 
 @cpu_function
 def _multiply_block(
-    m, n, k, depth, rows_at_once, pack_a, pack_b,
+    m, n, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
     a, a_row, a_inner, b, b_inner, b_column, bias, has_bias, floor, c, c_row, beta, workspace,
 ):  # fmt: skip
-    """C [m, n] of a block; see `_gemm_cpu`. The workspace holds a panel of B, then the packed rows of A."""
+    """C [m, n] of a block; see `_gemm_cpu`. The workspace holds the packed panels of B, then the packed rows of A."""
     lanes = vector_lanes(a)
     width = 2 * lanes if n > lanes else lanes
-    packed_a = advance(workspace, depth * width)
+    packed_a = advance(workspace, depth * columns_at_once)
     for top in range(0, m, rows_at_once):
         rows = min(rows_at_once, m - top)
         start = 0
@@ -98,7 +105,13 @@ def _multiply_block(
             for left in range(0, n, width):
                 columns = min(width, n - left)
                 panel, panel_inner = advance(b, start * b_inner + left * b_column), b_inner
-                if pack_b or (columns != width and columns != lanes):
+                if pack_b:
+                    in_pack = left % columns_at_once
+                    if in_pack == 0:
+                        many = min(columns_at_once, n - left)
+                        _pack_columns(panel, b_inner, b_column, steps, many, width, workspace)
+                    panel, panel_inner = advance(workspace, in_pack * steps), width
+                elif columns % lanes:  # a row is read in whole vectors, and B may end before
                     _pack_columns(panel, b_inner, b_column, steps, columns, width, workspace)
                     panel, panel_inner = workspace, width
                 multiply_panel(
@@ -115,21 +128,35 @@ def _multiply_block(
 
 @cpu_kernel
 def _gemm_cpu(
-    a, b, c, bias, workspace, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row, beta, floor,
-    units, row_blocks, column_blocks, block_rows, block_columns, depth, rows_at_once, pack_a, pack_b, start, stop,
+    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row,
+    bias_step, beta, floor, row_blocks, column_blocks, block_rows, block_columns, depth, rows_at_once, columns_at_once,
+    pack_a, pack_b, start, stop,
 ):  # fmt: skip
-    """a, b, c, bias, flat; workspace [tasks, elements]. One task a range of blocks of C; no two tasks write one block."""
+    """C[i, j] = max(floor, beta C[i, j] + bias[j * bias_step] + sum over k of A[i, k] B[k, j]), for each of a batch.
+
+    a, b, c, bias: flat arrays with strides in elements, those of c's columns 1; an empty bias stands for zeros.
+    workspace [tasks, elements]. One task a range of blocks of C; no two tasks write one block.
+    """
     tasks = workspace.shape[0]
     has_bias = bias.shape[0] > 0
+    units = batch * row_blocks * column_blocks
+    own = pointer(workspace, start * workspace.shape[1])
     for unit in range(units * start // tasks, units * stop // tasks):
         top = unit // column_blocks % row_blocks * block_rows
         left = unit % column_blocks * block_columns
-        batch = unit // (row_blocks * column_blocks)
-        _multiply_block(
-            min(block_rows, m - top), min(block_columns, n - left), k, depth, rows_at_once, pack_a, pack_b,
-            pointer(a, batch * a_batch + top * a_row), a_row, a_inner,
-            pointer(b, batch * b_batch + left * b_column), b_inner, b_column,
-            pointer(bias, left), has_bias, floor,
-            pointer(c, batch * c_batch + top * c_row + left), c_row, beta,
-            pointer(workspace, start * workspace.shape[1]),
-        )  # fmt: skip
+        item = unit // (row_blocks * column_blocks)
+        block_a = pointer(a, item * a_batch + top * a_row)
+        block_b = pointer(b, item * b_batch + left * b_column)
+        block_c = pointer(c, item * c_batch + top * c_row + left)
+        block_bias = pointer(bias, left * bias_step)
+        if m == 1:
+            multiply_row(
+                min(block_columns, n - left), k, block_a, a_inner, block_b, b_inner, b_column,
+                block_bias, bias_step, has_bias, floor, block_c, beta, own, a.dtype.type(0),
+            )  # fmt: skip
+        else:
+            _multiply_block(
+                min(block_rows, m - top), min(block_columns, n - left), k, depth, rows_at_once, columns_at_once,
+                pack_a, pack_b, block_a, a_row, a_inner, block_b, b_inner, b_column,
+                block_bias, has_bias, floor, block_c, c_row, beta, own,
+            )  # fmt: skip

@@ -5,19 +5,30 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from nbdl.runtime.gemm.vector import STRIP
 from nbdl.runtime.simd import vector_unit
 
-DEPTH_BYTES = 1536
-"""Bytes of a column of B in one pass over K: 384 float32; a panel two vectors wide fills 48 kB."""
+DEPTH_BYTES = 4096
+"""Bytes of a column of B in one pass over K: 1024 float32. A panel streams from the second cache; shorter passes keep
+it in the first, and lose more on reading and writing C again."""
+
+PACKED_COLUMNS = 512
+"""Columns of B packed at once: enough that its rows are read in long pieces."""
 
 PACKED_ROWS = 1024
 """Rows of A packed at once."""
 
 CONFLICT = 2048
-"""Row strides of A, in bytes, from which on a tile's rows share too few sets of the first cache and pages."""
+"""Row strides of A, in bytes, from which on a tile's rows share too few pages and sets of the first cache."""
 
-REUSE = 32
-"""Rows of C from which on packing a panel of B costs less than reading its strided rows again for each tile."""
+NEAR = 1 << 18
+"""Bytes of B that the second cache keeps: panels are read where they are."""
+
+FAR = 1 << 22
+"""Bytes of B from which on it pays to pack even for a few rows: packing reads ahead."""
+
+FEW_ROWS = 32
+"""Rows of C for which packing B in between costs more than it gains."""
 
 PARALLEL_WORK = 1 << 19
 """Multiply-adds that a thread should have at least."""
@@ -27,19 +38,19 @@ PACK_COST = 8
 
 
 class Plan(NamedTuple):
-    """Blocks of one matrix product; the field names are those of the kernel's arguments."""
+    """Blocks of one matrix product, in the order of the kernel's arguments; the last two size its workspace."""
 
-    units: int
     row_blocks: int
     column_blocks: int
     block_rows: int
     block_columns: int
     depth: int
     rows_at_once: int
+    columns_at_once: int
     pack_a: bool
     pack_b: bool
     tasks: int
-    workspace: int  # elements for each task
+    workspace: int
 
 
 def _ceil(n: int, step: int) -> int:
@@ -50,32 +61,38 @@ def _ceil(n: int, step: int) -> int:
 def plan_blocks(
     batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, itemsize: int, threads: int
 ) -> Plan:
-    """The blocks for `batch` products of [m, k] by [k, n] with the given strides, for a number of threads."""
+    """The blocks for `batch` products of [m, k] by [k, n] with the given strides, on a number of threads.
+
+    `workspace` counts the elements that each task needs.
+    """
     unit = vector_unit()
     lanes = unit.bytes // itemsize
     width = 2 * lanes if n > lanes else lanes
+    workers = min(threads, max(batch * m * n * k // PARALLEL_WORK, 1))
+    if m == 1:
+        column_blocks = min(_ceil(workers, batch), max(_ceil(n, STRIP), 1))
+        columns = _ceil(_ceil(n, STRIP), column_blocks) * STRIP
+        tasks = min(batch * column_blocks, workers)
+        return Plan(1, column_blocks, 1, columns, k, 1, columns, False, False, tasks, k if a_inner != 1 else 0)
+
+    row_blocks, column_blocks = _split(_ceil(workers, batch), m, n, width, unit.rows)
+    rows = _ceil(m, row_blocks)
+    columns = _ceil(_ceil(n, width), column_blocks) * width
     depth = _ceil(k, max(_ceil(k * itemsize, DEPTH_BYTES), 1))
 
-    workers = min(threads, max(batch * m * n * k // PARALLEL_WORK, 1))
-    row_blocks, column_blocks = _split(_ceil(workers, batch), m, n, width, unit.rows)
-    block_rows = _ceil(m, row_blocks)
-    block_columns = _ceil(_ceil(n, width), column_blocks) * width
-    units = batch * row_blocks * column_blocks
-    tasks = min(units, workers)
-
-    pack_b = (b_column != 1 or b_inner * itemsize >= 256) and (b_column != 1 or block_rows > REUSE)
-    pack_a = block_columns > 2 * width and max(a_row, a_inner) * itemsize >= CONFLICT and block_rows > unit.rows
-    rows_at_once = PACKED_ROWS if pack_a else block_rows
+    size = k * n * itemsize
+    pack_b = b_column != 1 or (size > NEAR and (rows > FEW_ROWS or size > FAR))
+    pack_a = columns > 2 * width and max(a_row, a_inner) * itemsize >= CONFLICT and rows > unit.rows
+    rows_at_once = min(PACKED_ROWS, rows) if pack_a else rows
+    columns_at_once = min(PACKED_COLUMNS, columns) if pack_b else width
     workspace = 0
     if pack_a or pack_b or n % lanes:
-        workspace = depth * width
-    if pack_a:
-        # Room for either orientation of packed A and for the padding of its rows.
-        rows = min(rows_at_once, block_rows)
-        workspace += max(rows * (depth + 3 * lanes), depth * (rows + 3 * lanes))
+        workspace = depth * columns_at_once
+    if pack_a:  # in either orientation, its rows padded
+        workspace += max(rows_at_once * (depth + 3 * lanes), depth * (rows_at_once + 3 * lanes))
     return Plan(
-        units, row_blocks, column_blocks, block_rows, block_columns, depth, max(rows_at_once, 1), pack_a, pack_b, tasks,
-        _ceil(workspace, lanes) * lanes,
+        row_blocks, column_blocks, rows, columns, depth, max(rows_at_once, 1), columns_at_once, pack_a, pack_b,
+        min(batch * row_blocks * column_blocks, workers), _ceil(workspace, lanes) * lanes,
     )  # fmt: skip
 
 

@@ -1,0 +1,75 @@
+"""A row times a matrix, y = act(beta y + x B + bias): as fast as memory gives B, so B is read once, in long pieces."""
+
+from __future__ import annotations
+
+from nbdl.runtime.jit import cpu_function
+from nbdl.runtime.simd import advance
+
+STRIP = 256
+"""Columns whose sums stay in the first cache while the rows of B go by. Blocks of columns are multiples of it, so that
+each column is summed by the same instructions whatever the blocks."""
+
+
+@cpu_function
+def multiply_row(n, k, x, x_inner, b, b_inner, b_column, bias, bias_step, has_bias, floor, y, beta, workspace, zero):
+    """y [n]; x [k], b [k, n] of any strides; bias [n] by steps. The workspace holds k elements where x has a stride."""
+    if x_inner != 1:
+        for i in range(k):
+            workspace[i] = x[i * x_inner]
+        x = workspace
+    for left in range(0, n, STRIP):
+        columns = min(STRIP, n - left)
+        strip = advance(y, left)
+        for j in range(columns):
+            old = beta * strip[j] if beta != 0 else beta
+            strip[j] = old + bias[(left + j) * bias_step] if has_bias else old
+        if b_inner == 1 and b_column != 1:
+            _add_dots(columns, k, x, advance(b, left * b_column), b_column, strip, zero)
+        else:
+            _add_rows(columns, k, x, advance(b, left * b_column), b_inner, b_column, strip)
+        for j in range(columns):
+            strip[j] = floor if floor > strip[j] else strip[j]
+
+
+@cpu_function
+def _add_rows(columns, k, x, b, b_inner, b_column, y):
+    """y [columns] += x b, four rows of b at a time."""
+    whole = k // 4 * 4
+    for i in range(0, whole, 4):
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        b0 = advance(b, i * b_inner)
+        b1, b2, b3 = advance(b0, b_inner), advance(b0, 2 * b_inner), advance(b0, 3 * b_inner)
+        if b_column == 1:
+            for j in range(columns):
+                y[j] += x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
+        else:
+            for j in range(columns):
+                at = j * b_column
+                y[j] += x0 * b0[at] + x1 * b1[at] + x2 * b2[at] + x3 * b3[at]
+    for i in range(whole, k):
+        for j in range(columns):
+            y[j] += x[i] * b[i * b_inner + j * b_column]
+
+
+@cpu_function
+def _add_dots(columns, k, x, b, b_column, y, zero):
+    """y [columns] += x b where the columns of b are contiguous, four at a time."""
+    whole = columns // 4 * 4
+    for j in range(0, whole, 4):
+        b0 = advance(b, j * b_column)
+        b1, b2, b3 = advance(b0, b_column), advance(b0, 2 * b_column), advance(b0, 3 * b_column)
+        sum0 = sum1 = sum2 = sum3 = zero
+        for i in range(k):
+            sum0 += x[i] * b0[i]
+            sum1 += x[i] * b1[i]
+            sum2 += x[i] * b2[i]
+            sum3 += x[i] * b3[i]
+        y[j] += sum0
+        y[j + 1] += sum1
+        y[j + 2] += sum2
+        y[j + 3] += sum3
+    for j in range(whole, columns):
+        total = zero
+        for i in range(k):
+            total += x[i] * b[j * b_column + i]
+        y[j] += total
