@@ -4,11 +4,11 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdl import ops
-from nbdl.testing import properties
+from nbdl.testing import properties, simt
 from nbdl.testing.draw import Draw
 from nbdl.testing.specs import all_specs
 
@@ -57,6 +57,16 @@ def test_layouts(spec, data):
 @given(data=st.data())
 def test_threads(spec, data):
     properties.check_threads(spec, draw_case(data, spec))
+
+
+@rows
+@settings(max_examples=max(5, settings.default.max_examples // 5))
+@given(data=st.data())
+def test_cuda_twins(spec, data):
+    """In the interpreter, warps and lanes in random order, races and bounds watched."""
+    case = draw_case(data, spec)
+    order = data.draw(st.integers(0, 1000))
+    properties.check_twin(spec, case, lambda: simt.target(seed=order))
 
 
 @pytest.mark.parametrize(
