@@ -129,7 +129,8 @@ class StampedCache(dispatcher.NullCache):
 
     @functools.cached_property
     def _stamp(self) -> str:
-        versions = f"{numba.__version__} {np.__version__} {self._options} {numba.config.BOUNDSCHECK}"
+        compiler_options = _file_digest(str(Path(__file__).with_name("jit.py")))
+        versions = f"{numba.__version__} {np.__version__} {compiler_options} {self._options} {numba.config.BOUNDSCHECK}"
         return versions + stamp(self._function)
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:
