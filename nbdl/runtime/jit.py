@@ -90,7 +90,7 @@ def _dispatcher(function: Any, **options: Any) -> Any:
     return compiled
 
 
-class _KernelLower(Lower):
+class _KernelLower(Lower):  # type: ignore[misc]
     """Tells LLVM that a kernel's `start` and `stop` are not negative.
 
     Numba lets negative indices count from the end. Where LLVM cannot rule them out, it fetches and stores the
@@ -105,7 +105,7 @@ class _KernelLower(Lower):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _KernelLowering(NativeLowering):
+class _KernelLowering(NativeLowering):  # type: ignore[misc]
     _name = "kernel_lowering"
 
     @property
@@ -113,7 +113,7 @@ class _KernelLowering(NativeLowering):
         return _KernelLower
 
 
-class _KernelCompiler(CompilerBase):
+class _KernelCompiler(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.passes = [
