@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -204,9 +203,9 @@ def _masked_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mas
 
 
 def _prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Asks for the cache line of an address. As if to read: asking for the right to write held up the loads after it."""
+    """Asks for a cache line, as if to read it: asking for the right to write held up the loads that follow."""
     byte = builder.bitcast(address, ir.IntType(8).as_pointer())
-    arguments = [byte, *(ir.Constant(_INT32, flag) for flag in (1, 3, 1))]  # to write, keep in all caches, data
+    arguments = [byte, *(ir.Constant(_INT32, flag) for flag in (0, 3, 1))]  # to read, keep in all caches, data
     name = "llvm.prefetch.p0"
     builder.call(_declare(builder.module, name, ir.VoidType(), [a.type for a in arguments]), arguments)
 

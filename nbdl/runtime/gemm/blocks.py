@@ -29,7 +29,7 @@ AHEAD = 4
 
 @cpu_function
 def _pack_columns(b, b_inner, b_column, depth, columns, width, panels):
-    """panels [columns / width, depth, width] = b [depth, columns] of any strides; zeros to the right of the last."""
+    """Puts b [depth, columns] of any strides into panels [panel, depth, width], zeros right of the last column."""
     lanes = vector_lanes(b)
     whole = columns // lanes * lanes
     squares = depth // lanes * lanes
@@ -58,7 +58,7 @@ def _pack_columns(b, b_inner, b_column, depth, columns, width, panels):
 
 @cpu_function
 def _pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner):
-    """packed [rows, depth] = a [rows, depth], both of any strides; the inner loop runs along the packed ones."""
+    """Puts a [rows, depth] of any strides into packed [rows, depth], whose strides order the loops."""
     if packed_inner == 1:
         for i in range(rows):
             source, target = advance(a, i * a_row), advance(packed, i * packed_row)

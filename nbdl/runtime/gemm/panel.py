@@ -24,7 +24,7 @@ FLOATS = (types.float32, types.float64)
 
 
 def _panel(rows, outer, inner, a, a_outer, a_row, a_inner, b, b_outer, b_inner, bias, floor, c, c_row, beta, columns):
-    """`multiply_tile` for any number of rows, which the tiles share evenly: five tiles of 13 beat four of 14 and one of 9."""
+    """`multiply_tile` for any number of rows, shared evenly: five tiles of 13 rows beat four of 14 and one of 9."""
     most = tile_rows(a)
     tiles = (rows + most - 1) // most
     row = 0
@@ -49,15 +49,13 @@ def _symbol(element: Any) -> str:
 
 @functools.cache
 def _compiled_driver(element: Any) -> CFunc:
-    driver = CFunc(_panel, tuple_signature(_signature(element)), {}, {"nopython": True, "error_model": "numpy"})
+    signature = _signature(element)
+    options = {"nopython": True, "error_model": "numpy"}
+    driver = CFunc(_panel, (signature.args, signature.return_type), {}, options)
     driver._cache = StampedCache(_panel)
     driver.compile()
     llvm.add_symbol(_symbol(element), driver.address)
     return driver
-
-
-def tuple_signature(signature: Any) -> tuple[Any, Any]:
-    return signature.args, signature.return_type
 
 
 def register_tile_driver() -> None:
@@ -68,8 +66,9 @@ def register_tile_driver() -> None:
 
 @intrinsic
 def multiply_panel(
-    typing_context, rows, outer, inner, a, a_outer, a_row, a_inner, b, b_outer, b_inner, bias, floor, c, c_row, beta, columns
-):
+    typing_context, rows, outer, inner, a, a_outer, a_row, a_inner, b, b_outer, b_inner,
+    bias, floor, c, c_row, beta, columns,
+):  # fmt: skip
     """`simd.multiply_tile` for any number of rows: a call of the compiled driver."""
     signature = _signature(a.dtype)
 

@@ -59,8 +59,9 @@ def _ceil(n: int, step: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def plan_blocks(
-    batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, itemsize: int, threads: int
-) -> Plan:
+    batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, itemsize: int,
+    threads: int,
+) -> Plan:  # fmt: skip
     """The blocks for `batch` products of [m, k] by [k, n] with the given strides, on a number of threads.
 
     `workspace` counts the elements that each task needs.

@@ -104,7 +104,7 @@ _NO_WORKSPACE = {np.dtype(dtype): np.empty((1, 0), dtype) for dtype in (np.float
 
 
 def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: float = -math.inf) -> None:
-    """c = max(floor, beta c + a b + bias), the bias added to each row; floor = 0 is a fused ReLU.
+    """Sets c = max(floor, beta c + a b + bias), the bias added to each row; floor = 0 is a fused ReLU.
 
     Args:
         a: [M, K] or [batch, M, K], any strides.

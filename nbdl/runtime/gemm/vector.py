@@ -12,7 +12,7 @@ each column is summed by the same instructions whatever the blocks."""
 
 @cpu_function
 def multiply_row(n, k, x, x_inner, b, b_inner, b_column, bias, bias_step, has_bias, floor, y, beta, workspace, zero):
-    """y [n]; x [k], b [k, n] of any strides; bias [n] by steps. The workspace holds k elements where x has a stride."""
+    """Sets y [n]; x [k], b [k, n] and bias of any strides. The workspace holds k elements where x has a stride."""
     if x_inner != 1:
         for i in range(k):
             workspace[i] = x[i * x_inner]
@@ -23,7 +23,7 @@ def multiply_row(n, k, x, x_inner, b, b_inner, b_column, bias, bias_step, has_bi
         for j in range(columns):
             old = beta * strip[j] if beta != 0 else beta
             strip[j] = old + bias[(left + j) * bias_step] if has_bias else old
-        if b_inner == 1 and b_column != 1:
+        if b_inner == 1 and (b_column != 1 or n == 1):
             _add_dots(columns, k, x, advance(b, left * b_column), b_column, strip, zero)
         else:
             _add_rows(columns, k, x, advance(b, left * b_column), b_inner, b_column, strip)
@@ -33,7 +33,7 @@ def multiply_row(n, k, x, x_inner, b, b_inner, b_column, bias, bias_step, has_bi
 
 @cpu_function
 def _add_rows(columns, k, x, b, b_inner, b_column, y):
-    """y [columns] += x b, four rows of b at a time."""
+    """Adds x b to y [columns], four rows of b at a time."""
     whole = k // 4 * 4
     for i in range(0, whole, 4):
         x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
@@ -53,7 +53,7 @@ def _add_rows(columns, k, x, b, b_inner, b_column, y):
 
 @cpu_function
 def _add_dots(columns, k, x, b, b_column, y, zero):
-    """y [columns] += x b where the columns of b are contiguous, four at a time."""
+    """The same where the columns of b are contiguous, four columns at a time."""
     whole = columns // 4 * 4
     for j in range(0, whole, 4):
         b0 = advance(b, j * b_column)
