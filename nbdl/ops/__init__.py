@@ -10,6 +10,7 @@ from typing import Any
 from nbdl.autograd import Tensor
 from nbdl.ops import indexing, shape
 from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.matmul import bilinear, bmm, dot, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.shape import *  # noqa: F403
 
 METHODS: dict[str, Any] = {
@@ -56,6 +57,13 @@ METHODS: dict[str, Any] = {
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
     # matmul
+    "__matmul__": matmul,
+    "bmm": bmm,
+    "dot": dot,
+    "matmul": matmul,
+    "mm": mm,
+    "mv": mv,
+    "outer": outer,
     # activation
     # softmax
 }

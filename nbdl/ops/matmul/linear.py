@@ -48,7 +48,7 @@ ROWS = 128
 
 @cpu_kernel
 def _sum_columns_cpu(x, partial, start, stop):
-    """x [N, D]; partial [ceil(N / ROWS), D]. One task a chunk of ROWS rows."""
+    """Sums x [N, D] into partial [ceil(N / ROWS), D]. One task a chunk of ROWS rows."""
     n, d = x.shape
     for chunk in range(start, stop):
         for j in range(d):

@@ -305,6 +305,6 @@ def _check_inner(name: str, other: Tensor, input: Tensor) -> None:
     inner = other.shape[-2] if other.ndim > 1 else other.shape[0]
     if input.shape[-1] != inner:
         raise ShapeError(
-            f"{name}: expected {input.shape[-1]} inner elements, as input of shape {list(input.shape)} has, "
-            f"got shape {list(other.shape)}"
+            f"{name}: expected {input.shape[-1]} inner elements, as in input of shape {list(input.shape)}, "
+            f"got {list(other.shape)}"
         )
