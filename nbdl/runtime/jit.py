@@ -71,7 +71,7 @@ def scalar(function: Callable[..., Any]) -> Any:
 
 def exact(function: Callable[..., Any]) -> Any:
     """As `scalar`, each operation rounded as written: no reciprocal for a quotient, nothing fused or reordered."""
-    return _dispatcher(function, no_cpython_wrapper=True)
+    return _dispatcher(function, fastmath=False, no_cpython_wrapper=True)  # unsaid, it would be the caller's
 
 
 def cpu_kernel(function: Callable[..., None]) -> Any:
