@@ -128,17 +128,17 @@ def _multiply_block(
 
 @cpu_kernel
 def _gemm_cpu(
-    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row,
-    bias_step, beta, floor, row_blocks, column_blocks, block_rows, block_columns, depth, rows_at_once, columns_at_once,
-    pack_a, pack_b, start, stop,
+    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, beta,
+    floor, block_rows, block_columns, depth, rows_at_once, columns_at_once, pack_a, pack_b, start, stop,
 ):  # fmt: skip
     """C[i, j] = max(floor, beta C[i, j] + bias[j * bias_step] + sum over k of A[i, k] B[k, j]), for each of a batch.
 
-    a, b, c, bias: flat arrays with strides in elements, those of c's columns 1; an empty bias stands for zeros.
+    a, b, c, bias: flat arrays, strides in elements, c contiguous; an empty bias stands for zeros.
     workspace [tasks, elements]. One task a range of blocks of C; no two tasks write one block.
     """
     tasks = workspace.shape[0]
     has_bias = bias.shape[0] > 0
+    row_blocks, column_blocks = -(-m // block_rows), -(-n // block_columns)
     units = batch * row_blocks * column_blocks
     own = pointer(workspace, start * workspace.shape[1])
     for unit in range(units * start // tasks, units * stop // tasks):
@@ -147,7 +147,7 @@ def _gemm_cpu(
         item = unit // (row_blocks * column_blocks)
         block_a = pointer(a, item * a_batch + top * a_row)
         block_b = pointer(b, item * b_batch + left * b_column)
-        block_c = pointer(c, item * c_batch + top * c_row + left)
+        block_c = pointer(c, (item * m + top) * n + left)
         block_bias = pointer(bias, left * bias_step)
         if m == 1:
             multiply_row(
@@ -158,5 +158,5 @@ def _gemm_cpu(
             _multiply_block(
                 min(block_rows, m - top), min(block_columns, n - left), k, depth, rows_at_once, columns_at_once,
                 pack_a, pack_b, block_a, a_row, a_inner, block_b, b_inner, b_column,
-                block_bias, has_bias, floor, block_c, c_row, beta, own,
+                block_bias, has_bias, floor, block_c, n, beta, own,
             )  # fmt: skip

@@ -40,8 +40,6 @@ PACK_COST = 8
 class Plan(NamedTuple):
     """Blocks of one matrix product, in the order of the kernel's arguments; the last two size its workspace."""
 
-    row_blocks: int
-    column_blocks: int
     block_rows: int
     block_columns: int
     depth: int
@@ -70,15 +68,13 @@ def plan_blocks(
     lanes = unit.bytes // itemsize
     width = 2 * lanes if n > lanes else lanes
     workers = min(threads, max(batch * m * n * k // PARALLEL_WORK, 1))
+    parts = _ceil(workers, batch)
     if m == 1:
-        column_blocks = min(_ceil(workers, batch), max(_ceil(n, STRIP), 1))
-        columns = _ceil(_ceil(n, STRIP), column_blocks) * STRIP
-        tasks = min(batch * column_blocks, workers)
-        return Plan(1, column_blocks, 1, columns, k, 1, columns, False, False, tasks, k if a_inner != 1 else 0)
+        columns = _ceil(_ceil(n, STRIP), min(parts, _ceil(n, STRIP))) * STRIP
+        tasks = min(batch * _ceil(n, columns), workers)
+        return Plan(1, columns, k, 1, STRIP, False, False, tasks, k if a_inner != 1 else 0)
 
-    row_blocks, column_blocks = _split(_ceil(workers, batch), m, n, width, unit.rows)
-    rows = _ceil(m, row_blocks)
-    columns = _ceil(_ceil(n, width), column_blocks) * width
+    rows, columns = _block(parts, m, n, width, unit.rows)
     depth = _ceil(k, max(_ceil(k * itemsize, DEPTH_BYTES), 1))
 
     size = k * n * itemsize
@@ -92,20 +88,19 @@ def plan_blocks(
     if pack_a:  # in either orientation, its rows padded
         workspace += max(rows_at_once * (depth + 3 * lanes), depth * (rows_at_once + 3 * lanes))
     return Plan(
-        row_blocks, column_blocks, rows, columns, depth, max(rows_at_once, 1), columns_at_once, pack_a, pack_b,
-        min(batch * row_blocks * column_blocks, workers), _ceil(workspace, lanes) * lanes,
+        rows, columns, depth, rows_at_once, columns_at_once, pack_a, pack_b,
+        min(batch * _ceil(m, rows) * _ceil(n, columns), workers), _ceil(workspace, lanes) * lanes,
     )  # fmt: skip
 
 
-def _split(parts: int, m: int, n: int, width: int, tile: int) -> tuple[int, int]:
-    """Blocks of rows and of columns: the pair whose largest block, with its packing, costs least."""
-    best = (1, 1)
+def _block(parts: int, m: int, n: int, width: int, tile: int) -> tuple[int, int]:
+    """Rows and columns of a block, for that many parts: the shape whose block, with its packing, costs least."""
+    best = (m, _ceil(n, width) * width)
     least = float("inf")
     for row_blocks in range(1, parts + 1):
-        column_blocks = min(parts // row_blocks, max(_ceil(n, width), 1))
         rows = _ceil(m, row_blocks)
-        columns = _ceil(_ceil(n, width), column_blocks) * width
+        columns = _ceil(_ceil(n, width), min(parts // row_blocks, _ceil(n, width))) * width
         cost = rows * columns + PACK_COST * (rows + columns)
         if cost < least and (row_blocks == 1 or rows >= tile // 2):
-            best, least = (row_blocks, column_blocks), cost
+            best, least = (rows, columns), cost
     return best

@@ -27,9 +27,8 @@ THREADS = 256
 
 @cuda_kernel
 def _gemm_cuda(
-    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row,
-    bias_step, beta, floor, row_blocks, column_blocks, block_rows, block_columns, depth, rows_at_once, columns_at_once,
-    pack_a, pack_b,
+    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, beta,
+    floor, block_rows, block_columns, depth, rows_at_once, columns_at_once, pack_a, pack_b,
 ):  # fmt: skip
     """As the CPU twin, without its blocks and packing. One block a tile of C.
 
@@ -77,7 +76,7 @@ def _gemm_cuda(
             row, column = top + own_row + i, left + own_column + j
             if row < m and column < n:
                 value = sums[i, j]
-                at = item * c_batch + row * c_row + column
+                at = (item * m + row) * n + column
                 if bias.shape[0] > 0:
                     value += bias[column * bias_step]
                 if beta != a.dtype.type(0):
@@ -121,20 +120,20 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
         return
     a, a_batch, a_row, a_inner = _flat(a)
     b, b_batch, b_inner, b_column = _flat(b)
-    c_batch, c_row, bias_step = m * n, n, 1
+    bias_step = 1
     if n == 1 and m > 1:  # a matrix times a column is, transposed, a row times a matrix
         a, a_batch, a_row, a_inner, b, b_batch, b_inner, b_column = (
             b, b_batch, b_column, b_inner, a, a_batch, a_inner, a_row
         )  # fmt: skip
-        m, n, c_row, bias_step = 1, m, m, 0
+        m, n, bias_step = 1, m, 0
     dtype = c.dtype
     plan = plan_blocks(batch, m, n, k, a_row, a_inner, b_inner, b_column, dtype.itemsize, threads._threads)
     *blocks, tasks, elements = plan
     workspace = memory.empty((tasks, elements), dtype) if tasks > 1 or elements else _NO_WORKSPACE[dtype]
     gemm_kernel(
         a, b, c.reshape(-1), _NOTHING[dtype] if bias is None else bias, workspace, batch, m, n, k,
-        a_batch, a_row, a_inner, b_batch, b_inner, b_column, c_batch, c_row, bias_step,
-        dtype.type(beta), dtype.type(floor), *blocks,
+        a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, dtype.type(beta), dtype.type(floor),
+        *blocks,
     )  # fmt: skip
 
 
