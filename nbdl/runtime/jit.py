@@ -66,12 +66,14 @@ cuda: Any = _CudaPlaceholder()
 
 def scalar(function: Callable[..., Any]) -> Any:
     """Marks scalar mathematics used inside kernels of both targets. Its plain Python form stays as `.py_func`."""
-    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True)
+    return _dispatcher(function, fastmath=FASTMATH, forceinline=True, no_cpython_wrapper=True)
 
 
 def exact(function: Callable[..., Any]) -> Any:
     """As `scalar`, each operation rounded as written: no reciprocal for a quotient, nothing fused or reordered."""
-    return _dispatcher(function, fastmath=False, no_cpython_wrapper=True)  # unsaid, it would be the caller's
+    return _dispatcher(
+        function, fastmath=False, forceinline=True, no_cpython_wrapper=True
+    )  # unsaid, it would be the caller's
 
 
 def cpu_kernel(function: Callable[..., None]) -> Any:
