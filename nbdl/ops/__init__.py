@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import indexing, shape
+from nbdl.ops import activation, indexing, shape
+from nbdl.ops.activation import *  # noqa: F403
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.shape import *  # noqa: F403
@@ -65,6 +66,9 @@ METHODS: dict[str, Any] = {
     "mv": mv,
     "outer": outer,
     # activation
+    "hardshrink": activation.hardshrink,
+    "relu": activation.relu,
+    "relu_": lambda input: activation.relu(input, inplace=True),
     # softmax
 }
 
