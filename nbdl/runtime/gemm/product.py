@@ -16,11 +16,15 @@ from nbdl.runtime.jit import Kernel, cuda, cuda_kernel
 TILE = 64
 """Rows and columns of C that a CUDA block computes."""
 
-STEP = 16
-"""Elements of K that a CUDA block loads at once."""
+PIECE = (16, TILE + 1)
+"""Shape of what a CUDA block loads at once, elements of K first; a column to spare spreads its columns over banks."""
 
-PART = 4
+STEP = PIECE[0]
+
+PARTS = (4, 4)
 """Rows and columns of C that a CUDA thread computes: 16 threads a side."""
+
+PART = PARTS[0]
 
 THREADS = 256
 
@@ -40,9 +44,9 @@ def _gemm_cuda(
     left = cuda.blockIdx.x % tiles_across * TILE
     top = cuda.blockIdx.x // tiles_across % tiles_down * TILE
     item = cuda.blockIdx.x // (tiles_across * tiles_down)
-    a_piece = cuda.shared.array((STEP, TILE + 1), a.dtype)
-    b_piece = cuda.shared.array((STEP, TILE + 1), a.dtype)
-    sums = cuda.local.array((PART, PART), a.dtype)
+    a_piece = cuda.shared.array(PIECE, a.dtype)
+    b_piece = cuda.shared.array(PIECE, a.dtype)
+    sums = cuda.local.array(PARTS, a.dtype)
     for i in range(PART):
         for j in range(PART):
             sums[i, j] = a.dtype.type(0)
