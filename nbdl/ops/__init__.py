@@ -11,7 +11,7 @@ from nbdl.autograd import Tensor
 from nbdl.ops import activation, indexing, shape
 from nbdl.ops.activation import *  # noqa: F403
 from nbdl.ops.indexing import *  # noqa: F403
-from nbdl.ops.matmul import bilinear, bmm, dot, linear, matmul, mm, mv, outer  # noqa: F401
+from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.shape import *  # noqa: F403
 
 METHODS: dict[str, Any] = {
