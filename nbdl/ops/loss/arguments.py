@@ -1,0 +1,53 @@
+"""What all losses ask of their arguments: a known reduction, targets without NaN, weights of the right shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Tensor
+from nbdl.runtime.checks import check_same_dtype, check_shape
+from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
+
+REDUCTIONS = ("mean", "sum", "none")
+
+NO_WEIGHT = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
+"""An empty array stands for absent weights, so that a kernel has one signature."""
+
+NO_SMOOTHING = {np.dtype(kind): np.zeros(1, kind) for kind in (np.float32, np.float64)}
+
+
+def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """The reduction; PyTorch's two old flags, where given, take its place."""
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(f"reduction: expected one of 'mean', 'sum', 'none', got {reduction!r}")
+    return reduction
+
+
+def class_weight(input: Tensor, weight: Tensor | None, classes: int) -> Any:
+    """The array of one weight per class, contiguous; empty when there are none."""
+    if weight is None:
+        return NO_WEIGHT[input.dtype]
+    check_same_dtype("weight", weight, "input", input)
+    return np.ascontiguousarray(check_shape("weight", weight, (classes,))._array)
+
+
+def check_class_ids(target: Tensor, shape: tuple[int, ...]) -> None:
+    """Checks shape and dtype of the class ids for scores of the given shape; their values are checked by a kernel."""
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"target: expected class ids of an integer dtype, got {target.dtype}")
+    wanted = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    if target.shape != wanted:
+        raise ShapeError(
+            f"target: expected class ids of shape {list(wanted)} for scores {list(shape)}, got {list(target.shape)}"
+        )
+
+
+def refuse_nan_targets(target: Any) -> None:
+    """Raises ArgumentError if a target is NaN. It is asked only when a loss has turned out NaN."""
+    found = np.argwhere(target != target)
+    if len(found):
+        raise ArgumentError(f"target: expected numbers, got NaN at index {tuple(int(i) for i in found[0])}")

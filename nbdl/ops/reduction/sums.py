@@ -1,0 +1,267 @@
+r"""Sums and means over any dimensions.
+
+Forward, over the set $R$ of reduced elements: $s = \sum_{r \in R} x_r$ and $m = s / |R|$.
+
+Backward: $\partial s / \partial x_r = 1$, so every element receives the gradient of its sum: a view that repeats it,
+no arithmetic at all. For the mean it is divided by $|R|$ first.
+
+The order of the additions, and with it the error, is that of `Fold`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.reduction.arrangement import Arrangement, expand
+from nbdl.ops.reduction.cast import float_input, with_dtype
+from nbdl.ops.reduction.fold import Fold, add, divide, plain
+from nbdl.ops.reduction.spread import Spread
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.checks import check_dims
+from nbdl.runtime.dtypes import INT64
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+
+Dims = int | Sequence[int] | None
+
+# ---------------------------------------------------------------- reference
+
+
+def sum_reference(input, dim=None, keepdim=False):
+    """The definition, in float64."""
+    return np.sum(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+
+
+def mean_reference(input, dim=None, keepdim=False):
+    """The definition, in float64."""
+    return np.mean(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+
+
+def nansum_reference(input, dim=None, keepdim=False):
+    """The definition, in float64."""
+    return sum_reference(np.nan_to_num(input, posinf=np.inf, neginf=-np.inf), dim, keepdim)
+
+
+# ---------------------------------------------------------------- forward
+
+
+ZERO = np.float32(0)  # of the narrowest type: float64 numbers stay float64, float32 numbers float32
+
+
+@scalar
+def zero_if_nan(x):
+    return x if x == x else ZERO
+
+
+@scalar
+def one_if_nonzero(x):
+    return 1 if x != 0 else 0
+
+
+sum_fold = Fold("sum", plain, add, 0)
+mean_fold = Fold("mean", plain, add, 0, finish=divide, chunks=sum_fold)
+nansum_fold = Fold("nansum", zero_if_nan, add, 0)
+count_fold = Fold("count_nonzero", one_if_nonzero, add, 0, merge=sum_fold)
+
+# ---------------------------------------------------------------- backward
+
+
+@cpu_kernel
+def _divide_cpu(x, count, y, start, stop):
+    """x, y [N]: y = x / count. One task an element."""
+    for i in range(start, stop):
+        y[i] = x[i] / x.dtype.type(count)
+
+
+@cuda_kernel
+def _divide_cuda(x, count, y):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < x.shape[0]:
+        y[i] = x[i] / x.dtype.type(count)
+
+
+divide_by = Kernel(
+    cpu=_divide_cpu,
+    cuda=_divide_cuda,
+    tasks=lambda x, count, y: x.shape[0],
+    blocks=lambda x, count, y: -(-x.shape[0] // BLOCK),
+)
+
+
+def divided(x: Any, count: int) -> Any:
+    """A new contiguous array x / count."""
+    y = memory.empty(x.shape, x.dtype)
+    divide_by(arrays.contiguous(x).reshape(-1), count, y.reshape(-1))
+    return y
+
+
+@scalar
+def gradient_unless_nan(x, p, dy):
+    return dy if x == x else ZERO
+
+
+nansum_spread = Spread("nansum_backward", gradient_unless_nan)
+
+# ---------------------------------------------------------------- autograd
+
+
+class SumOp(Op):
+    """y = sum of x: backward repeats the gradient."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dims, keepdim):
+        ctx.shape, ctx.dims, ctx.keepdim = x.shape, dims, keepdim
+        return sum_fold.over(x, dims, keepdim)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        return expand(dy, ctx.shape, ctx.dims, ctx.keepdim), None, None
+
+
+class MeanOp(Op):
+    """y = mean of x: backward divides the gradient by the count and repeats it."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dims, keepdim):
+        ctx.shape, ctx.dims, ctx.keepdim = x.shape, dims, keepdim
+        ctx.count = math.prod([x.shape[dim] for dim in dims])
+        return mean_fold.over(x, dims, keepdim, ctx.count)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        return expand(divided(dy, ctx.count), ctx.shape, ctx.dims, ctx.keepdim), None, None
+
+
+class NansumOp(Op):
+    """y = sum of the x that are no NaN: only they receive the gradient."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dims, keepdim):
+        arrangement = Arrangement(x, dims)
+        ctx.arrangement, ctx.keepdim = arrangement, keepdim
+        ctx.save(x)
+        return arrangement.reduced(nansum_fold(arrangement.x), keepdim)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        gradient = ctx.arrangement.flat(dy, ctx.keepdim)
+        return ctx.arrangement.full(nansum_spread(ctx.arrangement.x, gradient, gradient)), None, None
+
+
+# ---------------------------------------------------------------- public
+
+
+def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    r"""Adds elements: $y = \sum_r x_r$ over the given dimensions.
+
+    Args:
+        input: [*], any dtype.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to add in and to return; None for the input's, int64 for integers and bool.
+
+    Returns:
+        The sums. Over no elements the sum is 0.
+
+    Raises:
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: A dimension is named twice.
+
+    Gradient:
+        For input: the gradient of its sum, for every element.
+
+    Example:
+        >>> nbdl.ops.sum(nbdl.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+        tensor([3., 7.])
+    """
+    input = with_dtype(input, dtype)
+    dims = check_dims("dim", dim, input.ndim)
+    if input.dtype.kind != "f" and dtype is None:
+        input = with_dtype(input, INT64)
+    return SumOp.apply(input, dims, keepdim)
+
+
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    r"""Averages elements: $y = \frac{1}{|R|} \sum_{r \in R} x_r$ over the given dimensions.
+
+    Args:
+        input: [*], float32 or float64, or any dtype if `dtype` is given.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to add in and to return, float32 or float64; None for the input's.
+
+    Returns:
+        The means. Over no elements the mean is NaN.
+
+    Raises:
+        DTypeError: The input is not floating point and no dtype is given.
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: A dimension is named twice.
+
+    Gradient:
+        For input: the gradient of its mean divided by the number of elements.
+
+    Example:
+        >>> nbdl.ops.mean(nbdl.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+        tensor([2., 3.])
+    """
+    input = float_input(input, dtype)
+    return MeanOp.apply(input, check_dims("dim", dim, input.ndim), keepdim)
+
+
+def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Adds the elements that are not NaN.
+
+    Args:
+        input: [*], any dtype.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to add in and to return; None for the input's, int64 for integers and bool.
+
+    Returns:
+        The sums. Over no elements the sum is 0.
+
+    Raises:
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: A dimension is named twice.
+
+    Gradient:
+        For input: the gradient of its sum, for every element that is not NaN; 0 for the others.
+
+    Example:
+        >>> nbdl.ops.nansum(nbdl.tensor([1.0, float("nan"), 2.0]))
+        tensor(3.)
+    """
+    input = with_dtype(input, dtype)
+    if input.dtype.kind != "f":
+        return sum(input, dim, keepdim)
+    return NansumOp.apply(input, check_dims("dim", dim, input.ndim), keepdim)
+
+
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
+    """Counts the elements that are not 0; NaN counts.
+
+    Args:
+        input: [*], any dtype.
+        dim: One dimension or several, counted from the front or the back; all when None.
+
+    Returns:
+        The counts, int64.
+
+    Raises:
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: A dimension is named twice.
+
+    Example:
+        >>> nbdl.ops.count_nonzero(nbdl.tensor([[0.0, 1.0], [2.0, 3.0]]), dim=0)
+        tensor([1, 2])
+    """
+    array = input._array
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8)
+    return Tensor(count_fold.over(array, check_dims("dim", dim, input.ndim), False, dtype=INT64))

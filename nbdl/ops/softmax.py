@@ -1,0 +1,540 @@
+r"""Softmax and its logarithm along a dimension: scores become probabilities.
+
+Forward, for a line $x$ of D scores with $m = \max_j x_j$ (subtracting it keeps every exponential at most 1):
+
+$$
+y_i = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}, \qquad
+\log y_i = x_i - m - \log \sum_j e^{x_j - m}
+$$
+
+Backward, with the incoming gradient $dy$; from $\partial y_i / \partial x_k = y_i (\delta_{ik} - y_k)$:
+
+$$
+\text{softmax:}\quad dx_i = y_i \Big( dy_i - \sum_k dy_k\, y_k \Big), \qquad
+\text{log-softmax:}\quad dx_i = dy_i - e^{y_i} \sum_k dy_k
+$$
+
+Scores of minus infinity get probability 0; a line of nothing else gives NaN. Lines along the last dimension are rows
+[N, D]; along another one they are the columns of [O, D, I], worked on 256 at a time, row by row, so that memory is
+read in order.
+
+Source: Bridle (1990), "Probabilistic Interpretation of Feedforward Classification Network Outputs"; Jang, Gu and
+Poole (2017), "Categorical Reparameterization with Gumbel-Softmax", equation 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.reduction.arrangement import Arrangement
+from nbdl.ops.reduction.cast import float_input
+from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
+from nbdl.runtime import memory
+from nbdl.runtime.checks import check_dim, check_rank
+from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
+from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.vecmath import exp, log
+
+# ---------------------------------------------------------------- reference
+
+
+def softmax_reference(input, dim):
+    """The definition, in float64."""
+    e = np.exp(input - np.max(input, axis=dim, keepdims=True, initial=-np.inf))
+    return e / np.sum(e, axis=dim, keepdims=True)
+
+
+def log_softmax_reference(input, dim):
+    """The definition, in float64."""
+    shifted = input - np.max(input, axis=dim, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=dim, keepdims=True))
+
+
+def softmin_reference(input, dim):
+    """The definition, in float64."""
+    return softmax_reference(-input, dim)
+
+
+# ---------------------------------------------------------------- forward
+
+
+@cpu_kernel
+def _softmax_rows_cpu(x, y, start, stop):
+    """x, y [N, D]. One task a row."""
+    d = unsigned(x.shape[1])
+    for row in range(start, stop):
+        highest = x.dtype.type(-np.inf)
+        for j in range(d):
+            highest = maximum(highest, x[row, j])
+        total = x.dtype.type(0)
+        for j in range(d):
+            e = exp(x[row, j] - highest)
+            y[row, j] = e
+            total += e
+        scale = x.dtype.type(1) / total
+        for j in range(d):
+            y[row, j] *= scale
+
+
+@cuda_kernel
+def _softmax_rows_cuda(x, y):
+    """x, y [N, D]. One warp a row."""
+    row = cuda.blockIdx.x
+    d = x.shape[1]
+    highest = x.dtype.type(-np.inf)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        if x[row, j] > highest or x[row, j] != x[row, j]:
+            highest = x[row, j]
+    highest = warp_max(highest)
+    total = x.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        e = exp(x[row, j] - highest)
+        y[row, j] = e
+        total += e
+    scale = x.dtype.type(1) / warp_sum(total)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        y[row, j] *= scale
+
+
+@cpu_kernel
+def _softmax_columns_cpu(x, y, highest, total, start, stop):
+    """x, y [O, D, I]; highest, total [O, I], room for the lines' maxima and sums. One task a block of columns."""
+    _, d, inner = x.shape
+    blocks = (inner + COLUMNS - 1) // COLUMNS
+    for task in range(start, stop):
+        o = task // blocks
+        left = unsigned(task % blocks * COLUMNS)
+        right = unsigned(min(task % blocks * COLUMNS + COLUMNS, inner))
+        for i in range(left, right):
+            highest[o, i] = -np.inf
+            total[o, i] = 0
+        for j in range(d):
+            for i in range(left, right):
+                highest[o, i] = maximum(highest[o, i], x[o, j, i])
+        for j in range(d):
+            for i in range(left, right):
+                e = exp(x[o, j, i] - highest[o, i])
+                y[o, j, i] = e
+                total[o, i] += e
+        for i in range(left, right):
+            total[o, i] = x.dtype.type(1) / total[o, i]
+        for j in range(d):
+            for i in range(left, right):
+                y[o, j, i] *= total[o, i]
+
+
+@cuda_kernel
+def _softmax_columns_cuda(x, y, highest, total):
+    """As the CPU twin. One thread a column; the rooms are not used."""
+    _, d, inner = x.shape
+    blocks = (inner + WARP - 1) // WARP
+    o = cuda.blockIdx.x // blocks
+    i = cuda.blockIdx.x % blocks * WARP + cuda.threadIdx.x
+    if i < inner:
+        largest = x.dtype.type(-np.inf)
+        for j in range(d):
+            if x[o, j, i] > largest or x[o, j, i] != x[o, j, i]:
+                largest = x[o, j, i]
+        amount = x.dtype.type(0)
+        for j in range(d):
+            e = exp(x[o, j, i] - largest)
+            y[o, j, i] = e
+            amount += e
+        scale = x.dtype.type(1) / amount
+        for j in range(d):
+            y[o, j, i] *= scale
+
+
+@cpu_kernel
+def _log_softmax_rows_cpu(x, y, start, stop):
+    """x, y [N, D]. One task a row."""
+    d = unsigned(x.shape[1])
+    for row in range(start, stop):
+        highest = x.dtype.type(-np.inf)
+        for j in range(d):
+            highest = maximum(highest, x[row, j])
+        total = x.dtype.type(0)
+        for j in range(d):
+            total += exp(x[row, j] - highest)
+        logarithm = log(total)
+        for j in range(d):
+            y[row, j] = (x[row, j] - highest) - logarithm
+
+
+@cuda_kernel
+def _log_softmax_rows_cuda(x, y):
+    """x, y [N, D]. One warp a row."""
+    row = cuda.blockIdx.x
+    d = x.shape[1]
+    highest = x.dtype.type(-np.inf)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        if x[row, j] > highest or x[row, j] != x[row, j]:
+            highest = x[row, j]
+    highest = warp_max(highest)
+    total = x.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        total += exp(x[row, j] - highest)
+    logarithm = log(warp_sum(total))
+    for j in range(cuda.threadIdx.x, d, WARP):
+        y[row, j] = (x[row, j] - highest) - logarithm
+
+
+@cpu_kernel
+def _log_softmax_columns_cpu(x, y, highest, total, start, stop):
+    """x, y [O, D, I]; highest, total [O, I], room for the lines' maxima and sums. One task a block of columns."""
+    _, d, inner = x.shape
+    blocks = (inner + COLUMNS - 1) // COLUMNS
+    for task in range(start, stop):
+        o = task // blocks
+        left = unsigned(task % blocks * COLUMNS)
+        right = unsigned(min(task % blocks * COLUMNS + COLUMNS, inner))
+        for i in range(left, right):
+            highest[o, i] = -np.inf
+            total[o, i] = 0
+        for j in range(d):
+            for i in range(left, right):
+                highest[o, i] = maximum(highest[o, i], x[o, j, i])
+        for j in range(d):
+            for i in range(left, right):
+                total[o, i] += exp(x[o, j, i] - highest[o, i])
+        for i in range(left, right):
+            total[o, i] = log(total[o, i])
+        for j in range(d):
+            for i in range(left, right):
+                y[o, j, i] = (x[o, j, i] - highest[o, i]) - total[o, i]
+
+
+@cuda_kernel
+def _log_softmax_columns_cuda(x, y, highest, total):
+    """As the CPU twin. One thread a column; the rooms are not used."""
+    _, d, inner = x.shape
+    blocks = (inner + WARP - 1) // WARP
+    o = cuda.blockIdx.x // blocks
+    i = cuda.blockIdx.x % blocks * WARP + cuda.threadIdx.x
+    if i < inner:
+        largest = x.dtype.type(-np.inf)
+        for j in range(d):
+            if x[o, j, i] > largest or x[o, j, i] != x[o, j, i]:
+                largest = x[o, j, i]
+        amount = x.dtype.type(0)
+        for j in range(d):
+            amount += exp(x[o, j, i] - largest)
+        logarithm = log(amount)
+        for j in range(d):
+            y[o, j, i] = (x[o, j, i] - largest) - logarithm
+
+
+EXP_WORK = 8
+"""Scalar operations that an element costs, about."""
+
+
+def _row_kernel(cpu: Any, cuda: Any) -> Kernel:
+    return Kernel(
+        cpu=cpu,
+        cuda=cuda,
+        tasks=lambda x, *_: x.shape[0],
+        work=lambda x, *_: EXP_WORK * x.size,
+        threads=WARP,
+    )
+
+
+def _column_kernel(cpu: Any, cuda: Any) -> Kernel:
+    return Kernel(
+        cpu=cpu,
+        cuda=cuda,
+        tasks=lambda x, *_: x.shape[0] * (-(-x.shape[2] // COLUMNS)),
+        work=lambda x, *_: EXP_WORK * x.size,
+        blocks=lambda x, *_: x.shape[0] * (-(-x.shape[2] // WARP)),
+        threads=WARP,
+    )
+
+
+softmax_rows = _row_kernel(_softmax_rows_cpu, _softmax_rows_cuda)
+softmax_columns = _column_kernel(_softmax_columns_cpu, _softmax_columns_cuda)
+log_softmax_rows = _row_kernel(_log_softmax_rows_cpu, _log_softmax_rows_cuda)
+log_softmax_columns = _column_kernel(_log_softmax_columns_cpu, _log_softmax_columns_cuda)
+
+# ---------------------------------------------------------------- backward
+
+
+@cpu_kernel
+def _softmax_backward_rows_cpu(dy, y, dx, start, stop):
+    """dy, y, dx [N, D]. One task a row."""
+    d = unsigned(y.shape[1])
+    for row in range(start, stop):
+        total = y.dtype.type(0)
+        for j in range(d):
+            total += dy[row, j] * y[row, j]
+        for j in range(d):
+            dx[row, j] = y[row, j] * (dy[row, j] - total)
+
+
+@cuda_kernel
+def _softmax_backward_rows_cuda(dy, y, dx):
+    """dy, y, dx [N, D]. One warp a row."""
+    row = cuda.blockIdx.x
+    d = y.shape[1]
+    total = y.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        total += dy[row, j] * y[row, j]
+    total = warp_sum(total)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        dx[row, j] = y[row, j] * (dy[row, j] - total)
+
+
+@cpu_kernel
+def _softmax_backward_columns_cpu(dy, y, dx, total, start, stop):
+    """dy, y, dx [O, D, I]; total [O, I], room for the lines' sums. One task a block of columns."""
+    _, d, inner = y.shape
+    blocks = (inner + COLUMNS - 1) // COLUMNS
+    for task in range(start, stop):
+        o = task // blocks
+        left = unsigned(task % blocks * COLUMNS)
+        right = unsigned(min(task % blocks * COLUMNS + COLUMNS, inner))
+        for i in range(left, right):
+            total[o, i] = 0
+        for j in range(d):
+            for i in range(left, right):
+                total[o, i] += dy[o, j, i] * y[o, j, i]
+        for j in range(d):
+            for i in range(left, right):
+                dx[o, j, i] = y[o, j, i] * (dy[o, j, i] - total[o, i])
+
+
+@cuda_kernel
+def _softmax_backward_columns_cuda(dy, y, dx, total):
+    """As the CPU twin. One thread a column; the room is not used."""
+    _, d, inner = y.shape
+    blocks = (inner + WARP - 1) // WARP
+    o = cuda.blockIdx.x // blocks
+    i = cuda.blockIdx.x % blocks * WARP + cuda.threadIdx.x
+    if i < inner:
+        amount = y.dtype.type(0)
+        for j in range(d):
+            amount += dy[o, j, i] * y[o, j, i]
+        for j in range(d):
+            dx[o, j, i] = y[o, j, i] * (dy[o, j, i] - amount)
+
+
+@cpu_kernel
+def _log_softmax_backward_rows_cpu(dy, y, dx, start, stop):
+    """dy, y, dx [N, D]. One task a row."""
+    d = unsigned(y.shape[1])
+    for row in range(start, stop):
+        total = y.dtype.type(0)
+        for j in range(d):
+            total += dy[row, j]
+        for j in range(d):
+            dx[row, j] = dy[row, j] - exp(y[row, j]) * total
+
+
+@cuda_kernel
+def _log_softmax_backward_rows_cuda(dy, y, dx):
+    """dy, y, dx [N, D]. One warp a row."""
+    row = cuda.blockIdx.x
+    d = y.shape[1]
+    total = y.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        total += dy[row, j]
+    total = warp_sum(total)
+    for j in range(cuda.threadIdx.x, d, WARP):
+        dx[row, j] = dy[row, j] - exp(y[row, j]) * total
+
+
+@cpu_kernel
+def _log_softmax_backward_columns_cpu(dy, y, dx, total, start, stop):
+    """dy, y, dx [O, D, I]; total [O, I], room for the lines' sums. One task a block of columns."""
+    _, d, inner = y.shape
+    blocks = (inner + COLUMNS - 1) // COLUMNS
+    for task in range(start, stop):
+        o = task // blocks
+        left = unsigned(task % blocks * COLUMNS)
+        right = unsigned(min(task % blocks * COLUMNS + COLUMNS, inner))
+        for i in range(left, right):
+            total[o, i] = 0
+        for j in range(d):
+            for i in range(left, right):
+                total[o, i] += dy[o, j, i]
+        for j in range(d):
+            for i in range(left, right):
+                dx[o, j, i] = dy[o, j, i] - exp(y[o, j, i]) * total[o, i]
+
+
+@cuda_kernel
+def _log_softmax_backward_columns_cuda(dy, y, dx, total):
+    """As the CPU twin. One thread a column; the room is not used."""
+    _, d, inner = y.shape
+    blocks = (inner + WARP - 1) // WARP
+    o = cuda.blockIdx.x // blocks
+    i = cuda.blockIdx.x % blocks * WARP + cuda.threadIdx.x
+    if i < inner:
+        amount = y.dtype.type(0)
+        for j in range(d):
+            amount += dy[o, j, i]
+        for j in range(d):
+            dx[o, j, i] = dy[o, j, i] - exp(y[o, j, i]) * amount
+
+
+softmax_backward_rows = _row_kernel(_softmax_backward_rows_cpu, _softmax_backward_rows_cuda)
+softmax_backward_columns = _column_kernel(_softmax_backward_columns_cpu, _softmax_backward_columns_cuda)
+log_softmax_backward_rows = _row_kernel(_log_softmax_backward_rows_cpu, _log_softmax_backward_rows_cuda)
+log_softmax_backward_columns = _column_kernel(_log_softmax_backward_columns_cpu, _log_softmax_backward_columns_cuda)
+
+# ---------------------------------------------------------------- autograd
+
+
+class SoftmaxOp(Op):
+    """y = softmax(x) along one dimension: saves y."""
+
+    rows, columns = softmax_rows, softmax_columns
+    backward_rows, backward_columns = softmax_backward_rows, softmax_backward_columns
+
+    @classmethod
+    def forward(cls, ctx: Context, x, dim):
+        ctx.arrangement = arrangement = Arrangement(x, (dim,) if x.ndim else ())
+        x = arrangement.x
+        y = ctx.empty_like(x)
+        outer, length, inner = x.shape
+        if inner == 1:
+            cls.rows(x.reshape(outer, length), y.reshape(outer, length))
+        else:
+            room = memory.empty((2, outer, inner), x.dtype)
+            cls.columns(x, y, room[0], room[1])
+        ctx.save(y)
+        return arrangement.full(y)
+
+    @classmethod
+    def backward(cls, ctx: Context, dy):
+        (y,) = ctx.saved
+        dy = ctx.arrangement.like(dy)
+        dx = ctx.empty_like(y)
+        outer, length, inner = y.shape
+        if inner == 1:
+            rows = (outer, length)
+            cls.backward_rows(dy.reshape(rows), y.reshape(rows), dx.reshape(rows))
+        else:
+            cls.backward_columns(dy, y, dx, memory.empty((outer, inner), y.dtype))
+        return ctx.arrangement.full(dx), None
+
+
+class LogSoftmaxOp(SoftmaxOp):
+    """y = log(softmax(x)) along one dimension: saves y."""
+
+    rows, columns = log_softmax_rows, log_softmax_columns
+    backward_rows, backward_columns = log_softmax_backward_rows, log_softmax_backward_columns
+
+
+# ---------------------------------------------------------------- public
+
+
+def _chosen_dim(input: Tensor, dim: int | None) -> int:
+    """The dimension counted from the front; when None, PyTorch's old choice for the rank."""
+    if dim is None:
+        return 0 if input.ndim in (0, 1, 3) else 1
+    return check_dim("dim", dim, input.ndim)
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    r"""Turns scores into probabilities: $y_i = e^{x_i} / \sum_j e^{x_j}$ along a dimension.
+
+    Args:
+        input: [*], float32 or float64.
+        dim: The dimension along which the probabilities add up to 1. None means 0 for inputs of 0, 1 or 3 dimensions
+            and 1 for others.
+        dtype: Dtype to compute in and to return; None for the input's.
+
+    Returns:
+        [*], numbers in [0, 1]. A line of nothing but minus infinity gives NaN.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+
+    Gradient:
+        For input.
+
+    Example:
+        >>> nbdl.ops.softmax(nbdl.tensor([0.0, 0.0, 0.0, 0.0]), dim=0)
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
+
+    Source:
+        Bridle (1990), "Probabilistic Interpretation of Feedforward Classification Network Outputs".
+    """
+    input = float_input(input, dtype)
+    return SoftmaxOp.apply(input, _chosen_dim(input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    r"""The logarithm of softmax: $y_i = x_i - \log \sum_j e^{x_j}$ along a dimension, without under- or overflow.
+
+    Args:
+        input: [*], float32 or float64.
+        dim: The dimension along which the probabilities add up to 1. None means 0 for inputs of 0, 1 or 3 dimensions
+            and 1 for others.
+        dtype: Dtype to compute in and to return; None for the input's.
+
+    Returns:
+        [*], log-probabilities in nats, at most 0.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+
+    Gradient:
+        For input.
+
+    Example:
+        >>> nbdl.ops.log_softmax(nbdl.tensor([0.0, 0.0]), dim=0)
+        tensor([-0.6931, -0.6931])
+    """
+    input = float_input(input, dtype)
+    return LogSoftmaxOp.apply(input, _chosen_dim(input, dim))
+
+
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    r"""Softmax of the negated scores: $y_i = e^{-x_i} / \sum_j e^{-x_j}$ along a dimension.
+
+    Args:
+        input: [*], float32 or float64.
+        dim: The dimension along which the probabilities add up to 1. None means 0 for inputs of 0, 1 or 3 dimensions
+            and 1 for others.
+        dtype: Dtype to compute in and to return; None for the input's.
+
+    Returns:
+        [*], numbers in [0, 1].
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+
+    Gradient:
+        For input.
+
+    Example:
+        >>> nbdl.ops.softmin(nbdl.tensor([1.0, 1.0]), dim=0)
+        tensor([0.5000, 0.5000])
+    """
+    return softmax(-float_input(input, dtype), dim)
+
+
+def softmax2d(input: Tensor) -> Tensor:
+    """Softmax over the channels of images, at each place by itself.
+
+    Args:
+        input: [N, C, H, W] or [C, H, W], float32 or float64.
+
+    Returns:
+        The shape of the input; the channels of each place add up to 1.
+
+    Raises:
+        ShapeError: The input has neither 3 nor 4 dimensions.
+        DTypeError: The input is not floating point.
+
+    Gradient:
+        For input.
+    """
+    check_rank("input", input, 3, 4)
+    return softmax(input, -3)
