@@ -28,7 +28,7 @@ def backward(
         GradientError: A tensor has no graph, the graph was freed, or a saved tensor was changed in place.
         ShapeError: A gradient's shape differs from its tensor's.
     """
-    _run(tensors, gradients, retain_graph, leaves=None)
+    _run(tensors, gradients, retain_graph, wanted=None)
 
 
 def grad(
@@ -54,17 +54,18 @@ def grad(
     for position, tensor in enumerate(inputs):
         if not tensor.requires_grad:
             raise GradientError(f"inputs[{position}]: expected a tensor that requires gradients")
-    wanted = {_target_key(tensor): None for tensor in inputs}
-    _run(outputs, grad_outputs, bool(retain_graph), leaves=wanted)
-    found = [wanted[_target_key(tensor)] for tensor in inputs]
+    wanted = {_place(tensor): None for tensor in inputs}
+    _run(outputs, grad_outputs, bool(retain_graph), wanted)
+    found = [wanted[_place(tensor)] for tensor in inputs]
     for position, array in enumerate(found):
         if array is None and not allow_unused:
             raise GradientError(f"inputs[{position}] was not used in the graph; pass allow_unused=True to get None")
     return tuple(None if array is None else wrap(array) for array in found)
 
 
-def _target_key(tensor: Tensor) -> tuple[int, int]:
-    return (id(tensor), 0) if tensor._node is None else (id(tensor._node), tensor._output)
+def _place(tensor: Tensor) -> Any:
+    """Where a tensor's gradient is looked up: its place among a node's outputs, or the identity of a leaf."""
+    return id(tensor) if tensor._node is None else (tensor._node, tensor._output)
 
 
 def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
@@ -88,75 +89,91 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
     return gradient._array
 
 
-class _Gradients:
-    """The gradients in flight. An array that backward was handed may be shared, so sums go to arrays made here."""
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[int, int], Array] = {}
-        self._owned: set[tuple[int, int]] = set()
-
-    def add(self, key: tuple[int, int], array: Array) -> None:
-        before = self._sums.get(key)
-        if before is None:
-            self._sums[key] = array
-        elif key in self._owned:
-            arrays.accumulate(before.reshape(-1), arrays.contiguous(array).reshape(-1))
-        else:
-            self._sums[key] = arrays.add_arrays(before, array)
-            self._owned.add(key)
-
-    def pop(self, key: tuple[int, int]) -> Array | None:
-        self._owned.discard(key)
-        return self._sums.pop(key, None)
-
-
 def _run(
     tensors: Sequence[Tensor],
     gradients: Sequence[Tensor | None] | None,
     retain_graph: bool,
-    leaves: dict[tuple[int, int], Array] | None,
+    wanted: dict[Any, Array] | None,
 ) -> None:
-    """Backpropagation from the tensors; into `.grad` of the leaves, or into `leaves` when a dictionary is given."""
+    """Backpropagation from the tensors: into `.grad` of the leaves, or into `wanted` when a dictionary is given."""
     given = gradients if gradients is not None else [None] * len(tensors)
     if len(given) != len(tensors):
         raise ArgumentError(f"gradients: expected {len(tensors)}, one for each tensor, got {len(given)}")
-    flow = _Gradients()
-    leaf_tensors: dict[int, Tensor] = {}
-    roots: list[Context] = []
-    stored: set[int] = set()  # owners of arrays that must not become a .grad: they are someone else's
+    flow = _Flow()
+    roots: dict[Context, None] = {}
+    foreign: set[int] = set()  # owners of arrays that must not become a .grad: they are someone else's
     for tensor, gradient in zip(tensors, given, strict=True):
         seed = _seed(tensor, gradient)
         if gradient is not None:
-            stored.add(id(arrays.owner(seed)))
-        flow.add(_target_key(tensor), seed)
+            foreign.add(id(arrays.owner(seed)))
         if tensor._node is None:
-            leaf_tensors[id(tensor)] = tensor
+            flow.to_leaf(tensor, seed)
         else:
-            roots.append(tensor._node)
+            flow.to_node(tensor._node, tensor._output, seed)
+            roots[tensor._node] = None
 
     waiting = _count_uses(roots)
-    ready = [node for node in dict.fromkeys(roots) if waiting[node] == 0]
+    ready = [node for node in roots if waiting[node] == 0]
     while ready:
         node = ready.pop()
-        _step(node, flow, retain_graph, leaf_tensors, leaves)
-        for edge in node.edges:
+        outgoing = _step(node, flow.take(node), retain_graph, wanted)
+        for number, edge in enumerate(node.edges):
+            if edge is None:
+                continue
+            array = outgoing[number] if outgoing is not None else None
             if type(edge) is tuple:
-                waiting[edge[0]] -= 1
-                if waiting[edge[0]] == 0:
-                    ready.append(edge[0])
+                parent, output = edge
+                if array is not None:
+                    flow.to_node(parent, output, array)
+                waiting[parent] -= 1
+                if waiting[parent] == 0:
+                    ready.append(parent)
+            elif array is not None:
+                flow.to_leaf(edge, array)
 
-    for key, leaf in leaf_tensors.items():
-        array = flow.pop((key, 0))
-        if array is None:
-            continue
+    for leaf, array in flow.leaves.values():
         array = _call_hooks(leaf._hooks, array)
-        if leaves is None:
-            _store(leaf, array, stored)
-        elif (key, 0) in leaves:
-            leaves[key, 0] = array
+        if wanted is None:
+            _store(leaf, array, foreign)
+        elif id(leaf) in wanted:
+            wanted[id(leaf)] = array
 
 
-def _count_uses(roots: list[Context]) -> dict[Context, int]:
+class _Flow:
+    """The gradients on their way. An array that backward was handed may be shared, so sums go to arrays made here."""
+
+    def __init__(self) -> None:
+        self.leaves: dict[int, tuple[Tensor, Array]] = {}
+        self._nodes: dict[Context, list[Array | None]] = {}
+        self._sums: set[int] = set()  # identities of arrays made here, while they are on their way
+
+    def to_node(self, node: Context, output: int, array: Array) -> None:
+        places = self._nodes.get(node)
+        if places is None:
+            places = self._nodes[node] = [None] * len(node.outputs)
+        before = places[output]
+        places[output] = array if before is None else self._add(before, array)
+
+    def to_leaf(self, leaf: Tensor, array: Array) -> None:
+        before = self.leaves.get(id(leaf))
+        self.leaves[id(leaf)] = leaf, array if before is None else self._add(before[1], array)
+
+    def take(self, node: Context) -> list[Array | None] | None:
+        places = self._nodes.pop(node, None)
+        if places is not None and self._sums:
+            self._sums.difference_update(map(id, places))
+        return places
+
+    def _add(self, before: Array, array: Array) -> Array:
+        if id(before) in self._sums:
+            arrays.accumulate(before.reshape(-1), arrays.contiguous(array).reshape(-1))
+            return before
+        total = arrays.add_arrays(before, array)
+        self._sums.add(id(total))
+        return total
+
+
+def _count_uses(roots: Iterable[Context]) -> dict[Context, int]:
     """For each node that the roots reach, the number of edges to it: it runs when all of them have been served."""
     uses: dict[Context, int] = dict.fromkeys(roots, 0)
     pending = list(uses)
@@ -173,26 +190,23 @@ def _count_uses(roots: list[Context]) -> dict[Context, int]:
 
 
 def _step(
-    node: Context,
-    flow: _Gradients,
-    retain_graph: bool,
-    leaf_tensors: dict[int, Tensor],
-    leaves: dict[tuple[int, int], Array] | None,
-) -> None:
-    """Runs one node's backward and hands its results along the edges."""
-    incoming = [flow.pop((id(node), number)) for number in range(len(node.outputs))]
-    if all(array is None for array in incoming):
-        return
-    for number, (shape, dtype) in enumerate(node.outputs):
-        array = incoming[number]
-        if array is None:
-            if dtype.kind == "f" and number not in node._non_differentiable:
+    node: Context, incoming: list[Array | None] | None, retain_graph: bool, wanted: dict[Any, Array] | None
+) -> tuple[Array | None, ...] | None:
+    """Runs one node's backward: the gradients of its inputs, or None when none of its outputs has a gradient."""
+    if incoming is None:
+        return None
+    if any(array is None for array in incoming):
+        for number, (shape, dtype) in enumerate(node.outputs):
+            if incoming[number] is None and dtype.kind == "f" and number not in node._non_differentiable:
                 incoming[number] = arrays.full(shape, 0, dtype)
-            continue
-        if node.hooks is not None and number in node.hooks:
-            incoming[number] = array = _call_hooks(node.hooks[number], array)
-        if leaves is not None and (id(node), number) in leaves:
-            leaves[id(node), number] = array
+    if node.hooks is not None:
+        for number, hooks in node.hooks.items():
+            if incoming[number] is not None:
+                incoming[number] = _call_hooks(hooks, incoming[number])
+    if wanted is not None:
+        for number, array in enumerate(incoming):
+            if (node, number) in wanted:
+                wanted[node, number] = array
     outgoing = node.op.backward(node, *incoming)
     if not retain_graph:
         node.free()
@@ -202,14 +216,7 @@ def _step(
         raise GradientError(
             f"{node.op.__name__}.backward returned {len(outgoing)} gradients for {len(node.edges)} inputs"
         )
-    for edge, array in zip(node.edges, outgoing, strict=True):
-        if edge is None or array is None:
-            continue
-        if type(edge) is tuple:
-            flow.add((id(edge[0]), edge[1]), array)
-        else:
-            leaf_tensors[id(edge)] = edge
-            flow.add((id(edge), 0), array)
+    return outgoing
 
 
 def _call_hooks(hooks: Iterable[Callable[..., Any]] | None, array: Array) -> Array:
@@ -222,7 +229,7 @@ def _call_hooks(hooks: Iterable[Callable[..., Any]] | None, array: Array) -> Arr
     return array
 
 
-def _store(leaf: Tensor, array: Array, stored: set[int]) -> None:
+def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
     """leaf.grad += array. The leaf gets memory of its own: no two gradients share an array."""
     if array.shape != leaf._array.shape:
         raise GradientError(f"a gradient of shape {list(array.shape)} for a leaf of shape {list(leaf.shape)}")
@@ -235,11 +242,11 @@ def _store(leaf: Tensor, array: Array, stored: set[int]) -> None:
         leaf._grad._version[0] += 1
         return
     owner = id(arrays.owner(array))
-    if not array.flags.c_contiguous or not array.flags.writeable or owner in stored:
+    if not array.flags.c_contiguous or not array.flags.writeable or owner in foreign:
         copy = memory.empty(array.shape, array.dtype)
         arrays.copy_into(copy, array)
         array = copy
-    stored.add(id(arrays.owner(array)))
+    foreign.add(id(arrays.owner(array)))
     leaf._grad = wrap(array)
 
 

@@ -26,28 +26,17 @@ class Context:
         saved: The arrays that forward saved.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_non_differentiable",
-        "_saved",
-        "_versions",
-        "edges",
-        "hooks",
-        "needs_input_grad",
-        "op",
-        "outputs",
-    )
+    # Most nodes keep most of these: as class attributes they cost a new node nothing.
+    needs_input_grad: tuple[bool, ...] = ()
+    edges: Sequence[Any] = ()
+    outputs: Sequence[tuple[tuple[int, ...], np.dtype]] = ()
+    hooks: dict[int, list[Callable[..., Any]]] | None = None
+    _saved: tuple[Array, ...] | None = ()
+    _versions: Sequence[tuple[list[int], int]] = ()
+    _non_differentiable: tuple[int, ...] = ()
 
     def __init__(self, op: type[Op]) -> None:
         self.op = op
-        self.needs_input_grad: tuple[bool, ...] = ()
-        self.hooks: dict[int, list[Callable[..., Any]]] | None = None
-        self._saved: tuple[Array, ...] | None = ()
-        self._versions: list[tuple[list[int], int]] | None = None
-        self._non_differentiable: tuple[int, ...] = ()
-        self.edges: list[Any]
-        self.outputs: list[tuple[tuple[int, ...], np.dtype]]
 
     def save(self, *saved: Array) -> None:
         """Keeps arrays for backward, which raises if one of an input or output has been changed in place since."""
@@ -60,7 +49,7 @@ class Context:
                 f"backward through {self.op.__name__} a second time: its saved arrays were freed. "
                 "Pass retain_graph=True to the first backward()"
             )
-        for version, value in self._versions or ():
+        for version, value in self._versions:
             if version[0] != value:
                 raise GradientError(
                     f"{self.op.__name__}: a tensor that backward needs was changed in place "
@@ -80,7 +69,7 @@ class Context:
     @staticmethod
     def empty_like(x: Array, dtype: Any = None) -> Array:
         """An uninitialised C-contiguous array of the shape and dtype of x."""
-        return memory.empty(x.shape, dtype or x.dtype)
+        return memory.empty(x.shape, x.dtype if dtype is None else dtype)
 
     def free(self) -> None:
         """Drops the saved arrays."""
@@ -164,15 +153,16 @@ def _record(ctx: Context, inputs: tuple[Any, ...], tensors: Sequence[Tensor]) ->
     """Gives the context its edges and the outputs their place in the graph."""
     ctx.edges = [
         (None if not needed else value if value._node is None else (value._node, value._output))
-        for value, needed in zip(inputs, ctx.needs_input_grad, strict=True)
+        for value, needed in zip(inputs, ctx.needs_input_grad)  # noqa: B905 (a tenth of a microsecond)
     ]
-    ctx.outputs = []
-    for number, tensor in enumerate(tensors):
-        array = tensor._array
-        ctx.outputs.append((array.shape, array.dtype))
-        if array.dtype.kind == "f" and number not in ctx._non_differentiable:
+    ctx.outputs = outputs = []
+    for tensor in tensors:
+        dtype = tensor._array.dtype
+        if dtype.kind == "f" and len(outputs) not in ctx._non_differentiable:
             tensor.requires_grad = True
-            tensor._node, tensor._output = ctx, number
+            tensor._node = ctx
+            tensor._output = len(outputs)
+        outputs.append((tensor._array.shape, dtype))
     if ctx._saved:
         owners = [arrays.owner(array) for array in ctx._saved if isinstance(array, np.ndarray)]
         versions = []

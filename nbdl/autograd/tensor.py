@@ -41,19 +41,19 @@ class Tensor:
         grad: The gradient that backward() accumulated, a Tensor, or None.
     """
 
-    __slots__ = ("__weakref__", "_array", "_grad", "_hooks", "_node", "_output", "_version", "requires_grad")
     __array_priority__ = 1000  # a NumPy array on the left leaves the operator to us
 
+    # Most tensors keep most of these: as class attributes they cost a new tensor nothing.
     _array: Any
-    _node: Context | None
+    _version: list[int]
+    requires_grad: bool = False
+    _grad: Tensor | None = None
+    _node: Context | None = None
+    _output: int = 0
+    _hooks: list[Callable[..., Any]] | None = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._array = array
-        self.requires_grad = False
-        self._grad: Tensor | None = None
-        self._node = None
-        self._hooks: list[Callable[..., Any]] | None = None
-        self._output = 0
         self._version = [0]
         if requires_grad:
             self.requires_grad_()
@@ -254,9 +254,8 @@ class Tensor:
 
 def wrap(array: Any) -> Tensor:
     tensor = Tensor.__new__(Tensor)
+    """A tensor on an array, without the checks of the constructor."""
+    tensor = Tensor.__new__(Tensor)
     tensor._array = array
-    tensor.requires_grad = False
-    tensor._grad = tensor._node = tensor._hooks = None
-    tensor._output = 0
     tensor._version = [0]
     return tensor

@@ -236,8 +236,11 @@ class Kernel:
             return
         launch = self._launch or self._prepare()
         tasks = self.tasks(*args)
-        work = self.work(*args)
-        if work < SERIAL_WORK or threads._threads == 1 or tasks < 2:
+        if threads._threads == 1 or tasks < 2:
+            launch(*args, tasks, tasks, 1)
+            return
+        work = tasks if self.work is self.tasks else self.work(*args)
+        if work < SERIAL_WORK:
             launch(*args, tasks, tasks, 1)
         else:
             launch(*args, tasks, chunk_size(tasks, work), threads._threads)

@@ -48,7 +48,7 @@ def _size_class(nbytes: int) -> int:
 def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised C-contiguous array, from the pool when it is large."""
     global _idle_bytes
-    if type(dtype) is not np.dtype:
+    if not isinstance(dtype, np.dtype):
         dtype = np.dtype(dtype)
     nbytes = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
     if nbytes < SMALLEST_POOLED:
