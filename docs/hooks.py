@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import functools
 import html
+import json
 import posixpath
 import re
 import sys
@@ -18,9 +20,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import quickjs
 from markdown_exec._internal.formatters import python as markdown_exec_python
 from mkdocs.exceptions import PluginError
-from py_mini_racer import JSEvalException, MiniRacer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
@@ -105,23 +107,32 @@ def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
 
 # ---------------------------------------------------------------- formulas
 
-_katex: MiniRacer | None = None
+# The result goes through JSON because the engine hands over only strings that lie in one piece.
+_TYPESET = """
+globalThis.typeset = (formula, displayMode) => JSON.stringify(
+    katex.renderToString(formula, {displayMode, throwOnError: true, strict: "error"}));
+0
+"""
+
+
+@functools.cache
+def _katex() -> Any:
+    """KaTeX, ready to typeset, and the engine that must stay alive with it."""
+    engine = quickjs.Context()
+    engine.eval((DOCS / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+    engine.eval(_TYPESET)
+    return engine.get("typeset"), engine
 
 
 def render_formulas(content: str, where: str) -> str:
     """Replaces the formulas that arithmatex marked by KaTeX's HTML and MathML."""
+    typeset, _ = _katex()
 
     def render(match: re.Match[str]) -> str:
-        global _katex
-        if _katex is None:
-            _katex = MiniRacer()
-            _katex.eval((DOCS / "katex" / "katex.min.js").read_text(encoding="utf-8"))
-        formula = html.unescape(match["formula"]).strip()
-        display = formula.startswith(r"\[")
-        options = {"displayMode": display, "throwOnError": True, "strict": "error", "trust": False}
+        formula = html.unescape(match["formula"]).strip()  # \(...\) in a line, \[...\] on its own
         try:
-            return str(_katex.call("katex.renderToString", formula[2:-2], options))
-        except JSEvalException as error:
+            return str(json.loads(typeset(formula[2:-2], formula.startswith(r"\["))))
+        except quickjs.JSException as error:
             raise PluginError(f"{where}: bad formula {formula}\n{str(error).splitlines()[0]}") from None
 
     return FORMULA.sub(render, content)

@@ -48,7 +48,9 @@ def test_readme_example_runs_and_learns() -> None:
 def test_readme_names_commands_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for document in ("README.md", "CONTRIBUTING.md", "docs/en/install.md"):
-        for target in re.findall(r"\bmake ([a-z][a-z-]+)\b(?=`|    | +#)", (ROOT / document).read_text(encoding="utf-8")):
+        for target in re.findall(
+            r"\bmake ([a-z][a-z-]+)\b(?=`|    | +#)", (ROOT / document).read_text(encoding="utf-8")
+        ):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{document}: no target {target}"
 
 

@@ -138,8 +138,10 @@ print("nbdl:   ", ops.softmax(nbdl.tensor(z), dim=1).numpy().round(4))
 # --8<-- [end:overflow]
 
 # --8<-- [start:count]
+from itertools import pairwise
+
 for sizes in [(64, 32, 10), (784, 256, 10), (784, 512, 512, 10)]:
-    parameters = sum(n * m + m for n, m in zip(sizes, sizes[1:], strict=False))
-    multiplications = sum(n * m for n, m in zip(sizes, sizes[1:], strict=False))
+    parameters = sum(n * m + m for n, m in pairwise(sizes))
+    multiplications = sum(n * m for n, m in pairwise(sizes))
     print(f"{sizes}: {parameters:,} parameters, {multiplications:,} multiplications an image")
 # --8<-- [end:count]

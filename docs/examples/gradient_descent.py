@@ -1,5 +1,6 @@
 """Gradient descent in its three forms, measured on handwritten digits."""
 
+
 # --8<-- [start:line]
 def descend(learning_rate, steps=8, w=2.0, curvature=1.0):
     """Minimise L(w) = curvature * w^2 / 2, whose gradient is curvature * w."""

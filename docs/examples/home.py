@@ -19,13 +19,14 @@ for epoch in range(20):
 images, labels = test.arrays
 with nbdl.no_grad():
     probabilities = ops.softmax(network(nbdl.tensor(images)), dim=1).numpy()
-print("test_accuracy=%.3f" % (probabilities.argmax(axis=1) == labels).mean())
+accuracy = (probabilities.argmax(axis=1) == labels).mean()
+print(f"test_accuracy={accuracy:.3f}")
 # --8<-- [end:train]
-assert (probabilities.argmax(axis=1) == labels).mean() > 0.94
+assert accuracy > 0.94
 
 # --8<-- [start:figure]
 import matplotlib.pyplot as plt
-from figure import SERIES, svg
+from figure import SERIES
 
 figure, axes = plt.subplots(2, 12, figsize=(9, 1.7), height_ratios=(2, 1))
 for i in range(12):

@@ -17,12 +17,13 @@ def fit(model, steps=300):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return loss.item(), model(points).detach().numpy().argmax(axis=1)
+    answers = model(points).detach().numpy().argmax(axis=1)
+    return f"loss {loss.item():.3f}, answers {answers}"
 
 
 nbdl.manual_seed(1)
-print("one layer:  loss %.3f, answers %s" % fit(nn.Linear(2, 2)))
-print("two layers: loss %.3f, answers %s" % fit(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))))
+print("one layer: ", fit(nn.Linear(2, 2)))
+print("two layers:", fit(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))))
 # --8<-- [end:xor]
 
 # --8<-- [start:setup]
