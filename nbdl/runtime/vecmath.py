@@ -17,7 +17,9 @@ Three ideas carry all of them.
 3. Minimax coefficients, found with the Remez exchange algorithm for the error relative to the result.
 
 Callers may be compiled with reassociation allowed; the bodies here never are, because (t + shift) - shift must not
-become t. An element's result depends on its value alone, not on its place in a vector.
+become t. No product is left next to a sum, which one compiler fuses and another does not: where the rounding of a
+product may be saved it is saved by `fma`. So an element's result depends on its value alone, not on its place in a
+vector, nor on the target.
 
 Largest errors, in units in the last place, and special values are held by tests/test_vecmath.py. NaN gives NaN.
 Results of `exp` under the smallest normal number (1.2e-38, 2.2e-308) are flushed to zero; subnormal arguments count.
@@ -406,9 +408,9 @@ def log(c: _Constants) -> Callable[..., Any]:
         k = k - c.subnormal_exponent if subnormal else k
         s = f / (f + c.two)
         z = s * s
-        half_square = c.half * f * f
-        tail = fma(s, fma(z, polynomial(z, c.log), half_square), k * c.ln2_low)
-        y = fma(k, c.ln2_high, f - (half_square - tail))
+        half = c.half * f
+        tail = fma(s, fma(z, polynomial(z, c.log), half * f), k * c.ln2_low)
+        y = fma(k, c.ln2_high, f - fma(half, f, -tail))
         y = y if x < c.inf else x
         y = y if x >= c.zero else c.nan
         return y if x != c.zero else -c.inf
@@ -427,9 +429,9 @@ def log1p(c: _Constants) -> Callable[..., Any]:
         f = times_two_to(x, t) + fma(c.quarter, times_two_to(c.four, t), -c.one)
         s = f / (f + c.two)
         z = s * s
-        half_square = c.half * f * f
-        tail = fma(s, fma(z, polynomial(z, c.log), half_square), k * c.ln2_low)
-        y = fma(k, c.ln2_high, f - (half_square - tail))
+        half = c.half * f
+        tail = fma(s, fma(z, polynomial(z, c.log), half * f), k * c.ln2_low)
+        y = fma(k, c.ln2_high, f - fma(half, f, -tail))
         y = x if abs(x) < c.tiny else y
         y = y if x < c.inf else x
         y = y if x >= -c.one else c.nan
@@ -535,3 +537,6 @@ def cos_turn(c: _Constants) -> Callable[..., Any]:
 
 
 register(numba_templates, fastmath=False, error_model="numpy", forceinline=True)
+
+FUNCTIONS = frozenset([*_PRIMITIVES, polynomial, *_ELEMENTARY])
+"""Every function of this module that kernels may call."""

@@ -1,0 +1,99 @@
+"""From nbdl's CUDA functions to what numba-cuda compiles.
+
+Kernels are written against a placeholder `cuda`, against device functions and against scalar mathematics that are no
+numba-cuda objects yet. `build` puts the real ones in their place, once for each function. Everything that knows
+numba-cuda's interfaces is in this folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import types as python_types
+from typing import Any
+
+from nbdl.runtime import jit, vecmath
+
+
+@functools.cache
+def numba_cuda() -> Any:
+    """The module `numba.cuda` of the package numba-cuda, taught nbdl's mathematics. Raises DeviceError if missing."""
+    from nbdl.runtime.cuda.device import require_package
+
+    cuda = require_package()
+    from numba.cuda.typing import templates
+
+    vecmath.register(templates, forceinline=True)
+    _teach_dtype_of_numbers()
+    return cuda
+
+
+def _teach_dtype_of_numbers() -> None:
+    """Lets kernels write `value.dtype` for a number, as for an array and as NumPy does."""
+    from numba.core import types
+    from numba.cuda.extending import infer_getattr, lower_getattr
+    from numba.cuda.typing.templates import AttributeTemplate
+
+    class NumberAttributes(AttributeTemplate):  # type: ignore[misc]
+        key = types.Number
+
+        def resolve_dtype(self, number: Any) -> Any:
+            return types.DType(number)
+
+    infer_getattr(NumberAttributes)
+
+    @lower_getattr(types.Number, "dtype")
+    def number_dtype(context: Any, builder: Any, number_type: Any, value: Any) -> Any:
+        return context.get_dummy_value()
+
+
+@functools.cache
+def build(function: python_types.FunctionType) -> python_types.FunctionType:
+    """The function with numba-cuda's objects in place of nbdl's."""
+    return jit.rebind(function, lambda name, value: _resolve(value))
+
+
+@functools.cache
+def device_function(function: python_types.FunctionType) -> Any:
+    """The function as one that other CUDA functions call; NVVM inlines it."""
+    return numba_cuda().jit(device=True)(build(function))
+
+
+def _resolve(value: Any) -> Any:
+    if value is jit.cuda:
+        return numba_cuda()
+    if isinstance(value, jit.CudaFunction):
+        return device_function(value.py_func)
+    compiled = getattr(value, "py_func", None)  # scalar mathematics, compiled for the CPU
+    if isinstance(compiled, python_types.FunctionType):
+        return device_function(compiled)
+    if isinstance(value, python_types.FunctionType) and value not in vecmath.FUNCTIONS:
+        return device_function(value)
+    return value
+
+
+@functools.cache
+def kernel(function: python_types.FunctionType) -> Any:
+    """A CUDA kernel that is compiled for the types it is launched with."""
+    return numba_cuda().jit(build(function))
+
+
+def argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The types that a kernel is compiled for when it gets these arguments."""
+    import numba
+
+    return tuple(numba.typeof(argument) for argument in arguments)
+
+
+def compile_to_ptx(function: python_types.FunctionType, types: tuple[Any, ...], capability: tuple[int, int]) -> str:
+    """Compiles a kernel without a GPU or its driver: the PTX for argument types and a compute capability."""
+    cuda = numba_cuda()
+    from numba.cuda import dispatcher
+
+    # Device functions ask the driver which GPU they are compiled for.
+    ask = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=capability)
+    try:
+        text, _ = cuda.compile(build(function), types, cc=capability, device=False, abi="numba", output="ptx")
+    finally:
+        dispatcher.get_current_device = ask
+    return text if isinstance(text, str) else text.decode()
