@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, Self, overload
+from typing import Any, Self, SupportsIndex, overload
 
 from nbdl.autograd import Tensor
 from nbdl.nn.module import Module, indented
@@ -18,7 +18,7 @@ class _ModuleSequence(Module):
 
     _modules: dict[str, Module]  # type: ignore[assignment]
 
-    def _key(self, index: Any) -> str:
+    def _key(self, index: SupportsIndex) -> str:
         """The name of the module at an index, counted from the end when it is negative."""
         index = operator.index(index)
         if not -len(self) <= index < len(self):
@@ -255,7 +255,7 @@ class ParameterList(Module):
         if values is not None:
             self.extend(values)
 
-    def _key(self, index: Any) -> str:
+    def _key(self, index: SupportsIndex) -> str:
         index = operator.index(index)
         if not -self._size <= index < self._size:
             raise IndexRangeError(f"index {index} is out of range: ParameterList has {self._size} entries")

@@ -16,12 +16,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.ops import initialization
+from nbdl.runtime import arrays, memory, philox
 from nbdl.runtime.checks import check_choice, check_float, check_int, check_number
 from nbdl.runtime.errors import ArgumentError, ShapeError
+from nbdl.runtime.philox import Generator
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
 
@@ -78,7 +83,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """Fills a matrix with the identity: as many inputs as possible pass unchanged."""
     if tensor.ndim != 2:
         raise ShapeError(f"tensor: expected 2 dimensions, got shape {list(tensor.shape)}")
-    return _write(tensor, np.eye(*tensor.shape))
+    return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -105,34 +110,98 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 # ---------------------------------------------------------------- random values
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with values uniformly distributed in [a, b)."""
     check_float("tensor", tensor)
     check_number("a", a)
     check_number("b", b, low=a)
-    return _write(tensor, _generator.uniform(a, b, tensor.shape))
+    return _fill(tensor, lambda values: philox.uniform(values, a, b, generator))
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with normally distributed values."""
     check_float("tensor", tensor)
     check_number("mean", mean)
     check_number("std", std, low=0)
-    return _write(tensor, _generator.normal(mean, std, tensor.shape))
+    return _fill(tensor, lambda values: philox.normal(values, mean, std, generator))
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fills the tensor with normally distributed values, those outside [a, b] drawn again."""
+    check_float("tensor", tensor)
+    check_number("mean", mean)
+    check_number("std", std, low=0, open_low=True)
+    check_number("a", a)
+    check_number("b", b, low=a)
+    return _fill(tensor, lambda values: initialization.truncated_normal(values, mean, std, a, b, generator))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Fills a weight [out, *] with a random matrix whose rows, or columns if they are fewer, are orthonormal.
+
+    Args:
+        tensor: At least 2 dimensions; those after the first are taken as one.
+        gain: Multiplies the matrix.
+        generator: Where random numbers come from.
+    """
+    check_float("tensor", tensor)
+    if tensor.ndim < 2:
+        raise ShapeError(f"tensor: expected at least 2 dimensions, got shape {list(tensor.shape)}")
+    check_number("gain", gain)
+    if tensor.numel() == 0:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    vectors = memory.empty((min(rows, columns), max(rows, columns)), tensor.dtype)
+    philox.normal(vectors, generator=generator)
+    initialization.orthogonalize(vectors, vectors.dtype.type(gain))
+    return _write(tensor, (vectors if rows <= columns else vectors.T).reshape(tensor.shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Fills a matrix with normal values, a share of each column set to 0.
+
+    Args:
+        tensor: 2 dimensions.
+        sparsity: The share of zeros in each column, rounded up.
+        std: Standard deviation of the other elements.
+        generator: Where random numbers come from.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(f"tensor: expected 2 dimensions, got shape {list(tensor.shape)}")
+    check_number("sparsity", sparsity, 0, 1)
+    normal_(tensor, 0.0, std, generator)
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    for column in range(columns):
+        tensor._array[philox.permutation(rows, generator)[:zeros], column] = 0
+    return tensor
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     r"""Uniform in $(-a, a)$ with $a = \text{gain} \sqrt{6 / (I + O)}$."""
     bound = math.sqrt(3.0) * _xavier_deviation(tensor, gain)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     r"""Normal with standard deviation $\text{gain} \sqrt{2 / (I + O)}$."""
-    return normal_(tensor, 0.0, _xavier_deviation(tensor, gain))
+    return normal_(tensor, 0.0, _xavier_deviation(tensor, gain), generator)
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     r"""Uniform in $(-b, b)$ with $b = \text{gain} \sqrt{3 / \text{fan}}$.
 
     Args:
@@ -140,23 +209,31 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonline
         a: The negative slope of the leaky ReLU that follows.
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass.
         nonlinearity: What follows; see `calculate_gain`.
+        generator: Where random numbers come from.
     """
     if _is_empty(tensor):
         return tensor
     bound = math.sqrt(3.0) * _kaiming_deviation(tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     r"""Normal with standard deviation $\text{gain} / \sqrt{\text{fan}}$; arguments as in `kaiming_uniform_`."""
     if _is_empty(tensor):
         return tensor
-    return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity))
+    return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity), generator)
 
 
 def _xavier_deviation(tensor: Tensor, gain: float) -> float:
     fan_in, fan_out = fans(tensor)
-    return check_number("gain", gain) * math.sqrt(2.0 / max(fan_in + fan_out, 1))
+    check_number("gain", gain)
+    return gain * math.sqrt(2.0 / max(fan_in + fan_out, 1))
 
 
 def _kaiming_deviation(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -172,10 +249,18 @@ def _is_empty(tensor: Tensor) -> bool:
     return False
 
 
-def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
+def _write(tensor: Tensor, values: Any) -> Tensor:
     tensor._array[...] = values
     tensor._version[0] += 1
     return tensor
 
 
-_generator = np.random.default_rng(0)
+def _fill(tensor: Tensor, fill: Callable[[Any], None]) -> Tensor:
+    """Lets a function write into the tensor's memory, which it expects contiguous."""
+    array = tensor._array
+    values = array if array.flags.c_contiguous else memory.empty(array.shape, array.dtype)
+    fill(values)
+    if values is not array:
+        arrays.copy_into(array, values)
+    tensor._version[0] += 1
+    return tensor

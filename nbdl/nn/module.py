@@ -306,7 +306,7 @@ class Module:
                 if set_to_none:
                     parameter.grad = None
                 else:
-                    parameter.grad.detach().zero_()  # type: ignore[attr-defined]
+                    parameter.grad.detach().zero_()
 
     def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:
         """Moves all parameters and buffers to a device, and floating-point ones to a dtype. Works in place.
@@ -333,9 +333,9 @@ class Module:
             wanted = dtype if tensor.is_floating_point() else None
             moved: Tensor = tensor.detach()
             if wanted is not None and wanted != tensor.dtype:
-                moved = moved.to(wanted)  # type: ignore[attr-defined]
+                moved = moved.to(wanted)
             if device is not None and device != tensor.device:
-                moved = moved.to(device)  # type: ignore[attr-defined]
+                moved = moved.to(device)
             return moved
 
         converted: set[int] = set()
