@@ -127,7 +127,7 @@ def translate(function: python_types.FunctionType, takes_thread: bool) -> Transl
     }
     functions["_dtype"] = _dtype
     exec(compile(module, inspect.getsourcefile(function) or "<kernel>", "exec"), functions)
-    return Translated(functions[function.__name__], translator.waits, takes_thread)
+    return Translated(functions[definition.name], translator.waits, takes_thread)
 
 
 def _resolve(value: Any) -> Any:
