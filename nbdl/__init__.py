@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as _np
 
-from nbdl import nn, ops
+from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.runtime.errors import (
     ArgumentError,

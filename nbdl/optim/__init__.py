@@ -1,8 +1,22 @@
-"""Optimizers: one kernel launch updates all parameters of a group."""
+"""Optimizers, schedules of the learning rate and gradient clipping; a step is one kernel launch over all parameters."""
 
+from nbdl.optim import lr_scheduler
 from nbdl.optim.adam import Adam, AdamW, NAdam
 from nbdl.optim.adaptive import Adadelta, Adagrad, RMSprop
+from nbdl.optim.clipping import clip_grad_norm_, clip_grad_value_
 from nbdl.optim.optimizer import Optimizer
 from nbdl.optim.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "lr_scheduler",
+]

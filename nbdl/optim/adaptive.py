@@ -2,10 +2,14 @@ r"""Adagrad, RMSprop, Adadelta: steps divided by what the gradient of each eleme
 
 $$
 \begin{aligned}
-\text{Adagrad:}\quad & s \leftarrow s + g^2, & x &\leftarrow x - \frac{\gamma}{1 + (t-1)\eta}\, \frac{g}{\sqrt{s} + \varepsilon} \\
-\text{RMSprop:}\quad & s \leftarrow \alpha s + (1-\alpha) g^2, & x &\leftarrow x - \gamma\, \frac{g}{\sqrt{s - a^2} + \varepsilon} \\
-\text{Adadelta:}\quad & s \leftarrow \rho s + (1-\rho) g^2, &
-  d &= \frac{\sqrt{u + \varepsilon}}{\sqrt{s + \varepsilon}}\, g, \quad u \leftarrow \rho u + (1-\rho) d^2, \quad x \leftarrow x - \gamma d
+\text{Adagrad:}\quad & s \leftarrow s + g^2, &
+  x &\leftarrow x - \frac{\gamma}{1 + (t-1)\eta}\, \frac{g}{\sqrt{s} + \varepsilon} \\
+\text{RMSprop:}\quad & s \leftarrow \alpha s + (1-\alpha) g^2, &
+  x &\leftarrow x - \gamma\, \frac{g}{\sqrt{s - a^2} + \varepsilon} \\
+\text{Adadelta:}\quad & s \leftarrow \rho s + (1-\rho) g^2, \quad
+  d = \frac{\sqrt{u + \varepsilon}}{\sqrt{s + \varepsilon}}\, g,
+  \quad u \leftarrow \rho u + (1-\rho) d^2, &
+  x &\leftarrow x - \gamma d
 \end{aligned}
 $$
 

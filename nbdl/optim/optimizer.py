@@ -145,7 +145,7 @@ class Optimizer:
         return loss
 
     def _update(self, table: ParameterTable, group: dict[str, Any]) -> None:
-        """Makes sure that the states it needs have buffers, and launches the update of the parameters with gradients."""
+        """Gives the states it needs their buffers and launches the update of the parameters with gradients."""
         raise NotImplementedError
 
     def _register(self, table: ParameterTable) -> None:

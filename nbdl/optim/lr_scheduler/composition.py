@@ -1,0 +1,161 @@
+"""A schedule made of schedules, and one that follows a metric."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from nbdl.optim.lr_scheduler.base import LRScheduler, for_groups
+from nbdl.optim.optimizer import Optimizer
+from nbdl.runtime.checks import check_choice, check_number
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after another, each starting anew at its milestone.
+
+    Args:
+        optimizer: The optimizer.
+        schedulers: The schedules, all of this optimizer.
+        milestones: The epochs at which the second, third, ... take over.
+        last_epoch: The number of steps already made; -1 for a new run.
+
+    Raises:
+        ArgumentError: There are no schedules, one belongs to another optimizer or is ReduceLROnPlateau, or the number
+            of milestones does not fit.
+    """
+
+    _hidden = ("optimizer", "_schedulers")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        if not schedulers or len(milestones) != len(schedulers) - 1:
+            raise ArgumentError(
+                f"milestones: expected one fewer than schedulers, got {len(milestones)} and {len(schedulers)}"
+            )
+        for number, scheduler in enumerate(schedulers):
+            if isinstance(scheduler, ReduceLROnPlateau) or scheduler.optimizer is not optimizer:
+                raise ArgumentError(
+                    f"schedulers[{number}]: expected a schedule of the same optimizer that steps without a metric"
+                )
+        self.optimizer = optimizer
+        self._schedulers = list(schedulers)
+        self._milestones = list(milestones)
+        self.last_epoch = last_epoch + 1
+        # Each of them made its first step when it was made: take the steps back, then begin with the first alone.
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self._take_back()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
+
+    def _take_back(self) -> None:
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, SequentialLR):
+                scheduler._take_back()
+            else:
+                scheduler.last_epoch -= 1
+
+    def step(self, epoch: int | None = None) -> None:
+        """Goes on by one epoch."""
+        self.last_epoch += 1
+        number = bisect_right(self._milestones, self.last_epoch)
+        scheduler = self._schedulers[number]
+        if number and self._milestones[number - 1] == self.last_epoch:
+            scheduler._move(0)
+        else:
+            scheduler.step()
+        self._last_lr = scheduler.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer, the schedules as their own state dicts."""
+        return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues where the state dict was taken."""
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "_schedulers"})
+        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """The rate times factor when a metric has not improved for more than `patience` epochs.
+
+    Args:
+        optimizer: The optimizer.
+        mode: "min" when smaller is better, "max" when larger is.
+        factor: The factor, below 1.
+        patience: How many epochs without improvement are let pass.
+        threshold: How much counts as an improvement.
+        threshold_mode: "rel" for a part of the best value, "abs" for a difference.
+        cooldown: Epochs after a change in which nothing is counted.
+        min_lr: The lowest rate, or one for each group.
+        eps: Changes of the rate smaller than this are not made.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | Sequence[float] = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise ArgumentTypeError(f"optimizer: expected an Optimizer, got {type(optimizer).__name__}")
+        self.optimizer = optimizer
+        self.mode = check_choice("mode", mode, ("min", "max"))
+        self.threshold_mode = check_choice("threshold_mode", threshold_mode, ("rel", "abs"))
+        self.factor = check_number("factor", factor, high=1, open_high=True)
+        self.patience, self.cooldown = patience, cooldown
+        self.threshold, self.eps = check_number("threshold", threshold), check_number("eps", eps)
+        self.min_lrs = for_groups("min_lr", min_lr, optimizer)
+        self.last_epoch = 0
+        self.best = math.inf if mode == "min" else -math.inf
+        self.cooldown_counter = 0
+        self.num_bad_epochs = 0
+        self._last_lr = self._rates()
+
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether epochs without improvement are not counted now."""
+        return self.cooldown_counter > 0
+
+    def _is_better(self, value: float) -> bool:
+        sign = -1.0 if self.mode == "min" else 1.0
+        if self.threshold_mode == "rel":
+            return sign * value > sign * self.best * (1.0 + sign * self.threshold)
+        return sign * value > sign * (self.best + sign * self.threshold)
+
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+        """Takes the metric of the epoch that ended: a number or a tensor of one element."""
+        value = float(metrics)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        if self._is_better(value):
+            self.best = value
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.in_cooldown:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+                rate = max(group["lr"] * self.factor, lowest)
+                if group["lr"] - rate > self.eps:
+                    group["lr"] = rate
+            self.cooldown_counter = self.cooldown
+            self.num_bad_epochs = 0
+        self._last_lr = self._rates()
