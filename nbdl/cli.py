@@ -1,0 +1,367 @@
+"""The command `nbdl`: train a recipe, check gradients, compile ahead, look at the machine.
+
+This is the only place of the library that prints. Results go to standard output, progress bars and errors to standard
+error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from nbdl.train.loop import Trainer
+    from nbdl.train.recipes import Option, Recipe, Task
+
+FAILED, WRONG_USAGE = 1, 2
+
+HELP = """\
+usage: nbdl COMMAND ...
+
+Deep learning in Numba kernels that a person can read.
+
+commands:
+  train RECIPE       train a network on real data, no code needed
+  list               the recipes and what each is about
+  gradcheck [OP]     hold every backward kernel against numeric gradients
+  warmup             compile every kernel now, into the cache
+  doctor             look at this machine and say what to mend
+
+start here:
+  nbdl train mlp-digits
+  nbdl train mlp-csv --data FILE --target COLUMN
+
+options:
+  -h, --help         show this help; `nbdl COMMAND --help` says more about a command
+  --version          show the version
+  --debug            show where in the code an error came from
+"""
+
+
+class UsageError(Exception):
+    """The command line cannot be understood."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help with a wide column for the options and lines that fit the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=min(shutil.get_terminal_size().columns, 110))
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        return _run([word for word in words if word != "--debug"])
+    except UsageError as error:
+        return _fail(f"error: {error}", WRONG_USAGE)
+    except KeyboardInterrupt as interruption:
+        return _interrupted(interruption, words)
+    except BrokenPipeError:  # whoever read the output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(f"error: {_one_line(error)}", FAILED)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        import nbdl
+
+        print(f"nbdl {nbdl.__version__}")
+        return 0
+    command, *rest = words
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        raise UsageError(f"no command {command!r}; {hint}")
+    return COMMANDS[command](rest)
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error; its kind too when it is none that nbdl raises on purpose."""
+    from nbdl.data import DataError
+    from nbdl.runtime.errors import NbdlError
+
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, NbdlError | DataError):
+        return message
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or message).lower()}"
+    return f"{type(error).__name__}: {message} (--debug shows where)"
+
+
+def _interrupted(interruption: KeyboardInterrupt, words: list[str]) -> int:
+    """The last line of an interrupted command: how to go on, where that is possible."""
+    number = getattr(interruption, "signal", signal.SIGINT)
+    checkpoint = getattr(interruption, "checkpoint", None)
+    message = "interrupted"
+    if checkpoint is not None:
+        again = shlex.join([word for word in words if word != "--resume"])
+        message += f": saved {checkpoint}; to go on: nbdl {again} --resume"
+    return _fail(message, 128 + number)
+
+
+# ---------------------------------------------------------------- train, list
+
+
+def _train(words: list[str]) -> int:
+    from nbdl.train.recipes import RECIPES
+
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: nbdl train RECIPE [options]\n\nrecipes:")
+        _print_recipes()
+        print("\n`nbdl train RECIPE --help` shows the options of a recipe.")
+        return 0
+    name, *rest = words
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(RECIPES)}"
+        raise UsageError(f"no recipe {name!r}; {hint}")
+    return _train_recipe(RECIPES[name], rest)
+
+
+def _train_recipe(recipe: Recipe, words: list[str]) -> int:
+    from nbdl.runtime.threads import set_num_threads
+    from nbdl.train import ProgressTable, run_recipe
+    from nbdl.train.recipes.registry import whole
+
+    prog = f"nbdl train {recipe.name}"
+    needed = "".join(f" {_flag(option)} {option.metavar}" for option in recipe.options if option.required)
+    parser = Parser(
+        prog=prog,
+        usage=f"{prog}{needed} [options]",
+        description=f"{recipe.summary[0].upper()}{recipe.summary[1:]}.",
+    )
+    settings = parser.add_argument_group("settings of the run")
+    for option in recipe.options:
+        _add_option(settings, option)
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--out", metavar="FOLDER", help=f"output folder; default: runs/{recipe.name}")
+    where.add_argument("--resume", action="store_true", help="go on with the run in the folder, with its settings")
+    where.add_argument("--threads", type=_typed(whole(1)), metavar="N", help="how many; results do not depend on it")
+    where.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train; default: cpu")
+    where.add_argument("--debug", action="store_true", help="show where in the code an error came from")
+    given = parser.parse_args(words)
+    options = {option.name: getattr(given, option.name) for option in recipe.options}
+    missing = [_flag(option) for option in recipe.options if option.required and options[option.name] is None]
+    if missing and not given.resume:
+        parser.error(f"{' and '.join(missing)} needed")
+    if given.threads is not None:
+        set_num_threads(given.threads)
+
+    result = run_recipe(
+        recipe.name,
+        out=given.out,
+        resume=given.resume,
+        device=given.device,
+        callbacks=[ProgressTable(sys.stdout, sys.stderr)],
+        announce=_announce,
+        **options,
+    )
+    print(f"\n  trained    {len(result.history)} epochs in {result.seconds:.1f} s")
+    print(f"  files      {result.folder}: {', '.join(result.files)}\n")
+    for metric, value in reversed(result.metrics.items()):
+        print(f"{metric}={value:.4f}")
+    return 0
+
+
+def _add_option(group: Any, option: Option) -> None:
+    """Declares a recipe's option; its default stays None, so that a resumed run can tell what was given."""
+    text = option.help
+    if option.default not in (None, ()):
+        text += f"; default: {_shown(option.default)}"
+    if option.required:
+        text += "; required"
+    action = "append" if option.repeatable else "store"
+    group.add_argument(
+        _flag(option), dest=option.name, type=_typed(option.parse), action=action, metavar=option.metavar, help=text
+    )
+
+
+def _flag(option: Option) -> str:
+    return "--" + option.name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be typed."""
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _typed(parse: Callable[[Any], Any]) -> Callable[[str], Any]:
+    """An argparse type whose errors say what was expected."""
+
+    def typed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"expected {error}, got {text!r}") from None
+
+    return typed
+
+
+def _announce(recipe: Recipe, task: Task, trainer: Trainer, folder: Path) -> None:
+    """What is about to be trained, before the first epoch."""
+    import nbdl
+
+    print(f"nbdl {nbdl.__version__}, {recipe.name}\n")
+    for topic, text in [*task.summary.items(), ("output", folder)]:
+        print(f"  {topic:<9}  {text}")
+    if trainer.step:
+        print(f"  {'resumed':<9}  after {trainer.epoch} epochs and {trainer.batch} batches")
+    print(flush=True)
+
+
+def _list(words: list[str]) -> int:
+    Parser(prog="nbdl list", description="The recipes and what each is about.").parse_args(words)
+    _print_recipes()
+    return 0
+
+
+def _print_recipes() -> None:
+    from nbdl.train.recipes import RECIPES
+
+    for recipe in RECIPES.values():
+        print(f"  {recipe.name:<14} {recipe.summary}")
+
+
+# ---------------------------------------------------------------- gradcheck, warmup, doctor
+
+
+def _gradcheck(words: list[str]) -> int:
+    parser = Parser(
+        prog="nbdl gradcheck",
+        description="Draws cases of each operation and holds its values against the NumPy definition and its gradients "
+        "against central differences, in float64.",
+    )
+    parser.add_argument("operations", nargs="*", metavar="OP", help="which operations; all when none is named")
+    parser.add_argument("--examples", type=int, default=100, metavar="N", help="cases an operation; default: 100")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the cases; default: 0")
+    given = parser.parse_args(words)
+    if given.examples < 1:
+        parser.error(f"argument --examples: expected a whole number from 1 up, got {given.examples}")
+    if find_spec("hypothesis") is None:
+        return _fail("error: gradcheck draws its cases with Hypothesis: pip install hypothesis", FAILED)
+    from nbdl.testing.runner import check_operations
+    from nbdl.testing.specs import all_specs, find_specs
+
+    try:
+        specs = find_specs(given.operations)
+    except KeyError as error:
+        near = difflib.get_close_matches(error.args[0], [spec.name for spec in all_specs()], n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`nbdl gradcheck --examples 1` names them all"
+        raise UsageError(f"no operation {error.args[0]!r}; {hint}") from None
+
+    widest = max(len(spec.name) for spec in specs)
+    print(
+        f"  {'operation':<{widest}}  {'cases':>7}  {'gradients':>9}  {'kinks':>7}  {'error/tolerance':>15}  {'time':>8}"
+    )
+    results = []
+    for result in check_operations(specs, given.examples, given.seed):
+        results.append(result)
+        verdict = "" if result.failure is None else "  FAILED"
+        print(
+            f"  {result.name:<{widest}}  {result.cases:>7,}  {result.elements:>9,}  {result.kinks:>7,}"
+            f"  {result.largest_error:>15.4f}  {result.seconds:>6.1f} s{verdict}",
+            flush=True,
+        )
+    worst = max(results, key=lambda result: result.largest_error)
+    print(
+        f"\n{len(results)} operations, {sum(r.cases for r in results):,} cases, "
+        f"{sum(r.elements for r in results):,} gradients, {sum(r.kinks for r in results):,} kinks skipped, "
+        f"largest error {worst.largest_error:.4f} of the tolerance ({worst.name})"
+    )
+    failures = [result for result in results if result.failure is not None]
+    for result in failures:
+        print(f"\n{result.name}: {result.failure}", file=sys.stderr)
+    return _fail(f"\nerror: {len(failures)} of {len(results)} operations failed", FAILED) if failures else 0
+
+
+def _warmup(words: list[str]) -> int:
+    Parser(prog="nbdl warmup", description="Compiles every kernel now, so that no later run has to.").parse_args(words)
+    from tqdm import tqdm
+
+    from nbdl.runtime.compilation import on_compile
+    from nbdl.train.warmup import warm_up_steps
+
+    compiled: list[str] = []
+    start = time.perf_counter()
+    steps = tqdm(
+        warm_up_steps(),
+        bar_format="{percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt} {desc}",
+        leave=False,
+        file=sys.stderr,
+    )
+    with on_compile(compiled.append):
+        for name, step in steps:
+            steps.set_description_str(name)
+            step()
+    seconds = time.perf_counter() - start
+    if compiled:
+        print(f"compiled {len(compiled)} functions in {seconds:.1f} s; from now on they come from the cache")
+    else:
+        print(f"everything was in the cache already ({seconds:.1f} s to look)")
+    return 0
+
+
+def _doctor(words: list[str]) -> int:
+    Parser(prog="nbdl doctor", description="Looks at this machine and says what to mend.").parse_args(words)
+    import nbdl
+    from nbdl.runtime.diagnosis import diagnose
+
+    print(f"nbdl {nbdl.__version__}\n")
+    faults = 0
+    for finding in diagnose():
+        faults += finding.verdict == "fault"
+        print(f"  {finding.verdict:<5}  {finding.topic:<8}  {finding.found}")
+        if finding.advice:
+            print(f"  {'':<5}  {'':<8}  -> {finding.advice}")
+    print("\nnbdl can run here" if not faults else f"\n{faults} to mend before nbdl can run")
+    return FAILED if faults else 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "list": _list,
+    "gradcheck": _gradcheck,
+    "warmup": _warmup,
+    "doctor": _doctor,
+}

@@ -1,0 +1,32 @@
+"""Training: the loop, its callbacks and checkpoints, and recipes that need no code."""
+
+from nbdl.train.callbacks import Callback, CurveFile, EarlyStopping, MetricsFile
+from nbdl.train.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint, save_weights
+from nbdl.train.curve import draw_curve
+from nbdl.train.errors import CheckpointError, DivergedError, OutputFolderError, TrainError, TrainingInterrupted
+from nbdl.train.loop import Trainer, accuracy, fit
+from nbdl.train.progress import ProgressTable
+from nbdl.train.recipes import RECIPES, run_recipe
+
+__all__ = [
+    "RECIPES",
+    "Callback",
+    "CheckpointError",
+    "CheckpointFolder",
+    "CurveFile",
+    "DivergedError",
+    "EarlyStopping",
+    "MetricsFile",
+    "OutputFolderError",
+    "ProgressTable",
+    "TrainError",
+    "Trainer",
+    "TrainingInterrupted",
+    "accuracy",
+    "draw_curve",
+    "fit",
+    "load_checkpoint",
+    "run_recipe",
+    "save_checkpoint",
+    "save_weights",
+]
