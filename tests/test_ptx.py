@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from nbdl import nn, optim
+from nbdl.autograd import Tensor
 from nbdl.runtime import arrays, jit, philox
 from nbdl.runtime.cuda import compiler
 from nbdl.runtime.cuda.primitives import block_max, block_min, block_sum
@@ -40,6 +42,13 @@ def run_everything():
     for spec in all_specs():
         for seed in range(3):
             properties.run(spec, spec.inputs(seeded(seed, layouts=False)), np.float32)
+    for name in ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "NAdam"):
+        parameter = Tensor(np.ones(10, np.float32), requires_grad=True)
+        parameter.grad = Tensor(np.ones(10, np.float32))
+        getattr(optim, name)([parameter], lr=0.1).step()
+    nn.init.orthogonal_(Tensor(np.empty((3, 4), np.float32)))
+    nn.init.trunc_normal_(Tensor(np.empty(5, np.float32)))
+    nn.init.trunc_normal_(Tensor(np.empty(5, np.float64)))
     generator = philox.Generator()
     y = np.empty(8, np.float32)
     philox.uniform(y, generator=generator)

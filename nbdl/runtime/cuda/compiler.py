@@ -11,7 +11,10 @@ import functools
 import types as python_types
 from typing import Any
 
-from nbdl.runtime import jit, vecmath
+from nbdl.runtime import addresses, jit, vecmath
+
+_KNOWN_FUNCTIONS = vecmath.FUNCTIONS | {addresses.array_at}
+"""Python functions that numba-cuda is taught; it compiles all others."""
 
 
 @functools.cache
@@ -23,8 +26,30 @@ def numba_cuda() -> Any:
     from numba.cuda.typing import templates
 
     vecmath.register(templates, forceinline=True)
+    _teach_arrays_by_address()
     _teach_dtype_of_numbers()
     return cuda
+
+
+def _teach_arrays_by_address() -> None:
+    from numba.core import types
+    from numba.cuda.np.arrayobj import populate_array
+    from numba.cuda.typing import templates
+
+    def array_at(context: Any, address: Any, size: Any, like: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            array = context.make_array(signature.return_type)(context, builder)
+            item = context.get_data_type(like.dtype)
+            itemsize = context.get_constant(types.intp, context.get_abi_sizeof(item))
+            data = builder.inttoptr(values[0], item.as_pointer())
+            populate_array(array, data, [values[1]], [itemsize], itemsize, meminfo=None)
+            return array._getvalue()
+
+        return types.Array(like.dtype, 1, "C")(types.int64, types.intp, like), generate
+
+    template = templates.make_intrinsic_template(addresses.array_at, array_at, "array_at")
+    templates.infer(template)
+    templates.infer_global(addresses.array_at, types.Function(template))
 
 
 def _teach_dtype_of_numbers() -> None:
@@ -66,7 +91,7 @@ def _resolve(value: Any) -> Any:
     compiled = getattr(value, "py_func", None)  # scalar mathematics, compiled for the CPU
     if isinstance(compiled, python_types.FunctionType):
         return device_function(compiled)
-    if isinstance(value, python_types.FunctionType) and value not in vecmath.FUNCTIONS:
+    if isinstance(value, python_types.FunctionType) and value not in _KNOWN_FUNCTIONS:
         return device_function(value)
     return value
 

@@ -56,7 +56,9 @@ def describe(block: tuple[int, int, int], thread: int) -> str:
 class DeviceArray:
     """A NumPy array as a kernel sees it: elements only, indices checked, integers of unbounded width."""
 
-    __slots__ = ("_check_precision", "_clock", "_read", "array", "dtype", "name", "ndim", "shape", "size", "strides")
+    __slots__ = (
+        "_check_precision", "_clock", "_read", "array", "dtype", "itemsize", "name", "ndim", "shape", "size", "strides",
+    )  # fmt: skip
 
     def __init__(self, array: np.ndarray, name: str, clock: Clock, precise: bool) -> None:
         self.array = array
@@ -66,6 +68,7 @@ class DeviceArray:
         self.ndim = array.ndim
         self.size = array.size
         self.dtype = array.dtype
+        self.itemsize = array.itemsize
         self._clock = clock
         self._check_precision = precise and array.dtype == _FLOAT32
         # Signed integers become Python's, as Numba widens them to int64; unsigned ones keep their wrap-around.

@@ -34,7 +34,7 @@ def launch(
         threads: Threads of a block, a number or up to three.
         arguments: The kernel's arguments.
         races: Whether to look for races, which takes about three times as long.
-        precise: Whether a float64 stored into a float32 array is an error.
+        precise: Whether a float64 stored into a float32 array is an error, if no argument is a float64 array.
         seed: Of a random order of warps and lanes; the order of their numbers when None.
 
     Raises:
@@ -42,7 +42,8 @@ def launch(
     """
     translated = translate(kernel.py_func, True)
     clock = Clock(kernel.py_func.__name__.strip("_"))
-    device = Memory(clock, precise, races)
+    wide = any(isinstance(value, np.ndarray) and value.dtype == np.float64 for value in arguments)
+    device = Memory(clock, precise and not wide, races)
     names = kernel.py_func.__code__.co_varnames
     passed = tuple(_argument(value, name, device) for name, value in zip(names, arguments, strict=False))
     if len(arguments) != kernel.py_func.__code__.co_argcount:

@@ -122,8 +122,8 @@ class Thread:
     """What `cuda` is to one thread: its place in the grid, memory, and what needs no waiting."""
 
     __slots__ = (
-        "atomic", "blockDim", "blockIdx", "generator", "gridDim", "laneid", "local", "number", "reply", "request",
-        "shared", "threadIdx", "warpsize",
+        "atomic", "blockDim", "blockIdx", "generator", "gridDim", "laneid", "local", "memory", "number", "reply",
+        "request", "shared", "threadIdx", "warpsize",
     )  # fmt: skip
 
     def __init__(self, number: int, block_shape: Index, grid_shape: Index, memory: Memory, shared: Shared) -> None:
@@ -136,6 +136,7 @@ class Thread:
         self.gridDim = grid_shape
         self.laneid = number % WARP
         self.warpsize = WARP
+        self.memory = memory
         self.shared = shared
         self.local = Local(memory)
         self.atomic = Atomic()

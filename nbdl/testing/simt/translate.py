@@ -13,11 +13,12 @@ import inspect
 import math
 import textwrap
 import types as python_types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbdl.runtime import vecmath
+from nbdl.runtime import addresses, vecmath
 from nbdl.runtime.cache import reachable
 from nbdl.runtime.jit import CudaFunction, cuda
 from nbdl.testing.simt.arrays import SimtError
@@ -35,7 +36,7 @@ _THREAD = "_thread"
 class Translated:
     """A kernel, device function or scalar function, ready to be interpreted."""
 
-    def __init__(self, function: python_types.FunctionType, waits: bool, takes_thread: bool) -> None:
+    def __init__(self, function: Callable[..., Any], waits: bool, takes_thread: bool) -> None:
         self.function = function
         self.waits = waits
         """Whether it is a generator."""
@@ -134,6 +135,8 @@ def _resolve(value: Any) -> Any:
     """What a global or closure variable of a kernel is to the interpreter."""
     if value is cuda:
         return value
+    if value is addresses.array_at:
+        return Translated(_array_at, waits=False, takes_thread=True)
     if isinstance(value, CudaFunction):
         return translate(value.py_func, True)
     compiled = getattr(value, "py_func", None)
@@ -145,6 +148,11 @@ def _resolve(value: Any) -> Any:
     if isinstance(name, str) and name and getattr(math, name, None) is value:  # from math import sqrt
         return getattr(mathematics, name)
     return value
+
+
+def _array_at(thread: Any, address: int, size: int, like: Any) -> Any:
+    """An array by its address, checked like those that are passed."""
+    return thread.memory.wrap(addresses.array_at(address, size, like), f"the array at {address:#x}")
 
 
 def _dtype(value: Any) -> np.dtype[Any]:
