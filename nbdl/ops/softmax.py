@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.reduction.arrangement import Arrangement
-from nbdl.ops.reduction.cast import float_input
+from nbdl.ops.reduction.arguments import float_input
+from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
 from nbdl.runtime import memory
 from nbdl.runtime.checks import check_dim, check_rank
@@ -394,8 +394,7 @@ class SoftmaxOp(Op):
 
     @classmethod
     def forward(cls, ctx: Context, x, dim):
-        ctx.arrangement = arrangement = Arrangement(x, (dim,) if x.ndim else ())
-        x = arrangement.x
+        x, ctx.arrangement = arrange(x, (dim,) if x.ndim else ())
         y = ctx.empty_like(x)
         outer, length, inner = x.shape
         if inner == 1:
@@ -404,7 +403,7 @@ class SoftmaxOp(Op):
             room = memory.empty((2, outer, inner), x.dtype)
             cls.columns(x, y, room[0], room[1])
         ctx.save(y)
-        return arrangement.full(y)
+        return ctx.arrangement.full(y)
 
     @classmethod
     def backward(cls, ctx: Context, dy):

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import cast
 from nbdl.ops.loss.arguments import (
     NO_SMOOTHING,
     NO_WEIGHT,
@@ -41,7 +42,6 @@ from nbdl.ops.loss.arguments import (
     class_weight,
 )
 from nbdl.ops.loss.soft_cross_entropy import SoftCrossEntropyOp, from_rows, rows_of
-from nbdl.ops.reduction.cast import cast
 from nbdl.ops.reduction.fold import maximum, unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_ids, check_number, check_same_dtype, check_shape
@@ -357,7 +357,8 @@ class CrossEntropyOp(Op):
     """Cross-entropy with class ids: saves the scores or their exponentials, and a number for each row."""
 
     @staticmethod
-    def forward(ctx: Context, x, target, weight, ignore, reduction, smoothing):
+    def forward(ctx: Context, x, target, options):
+        weight, ignore, reduction, smoothing = options
         rows = rows_of(x)
         n, c = rows.shape
         ids = rows_of_ids(target)
@@ -377,7 +378,7 @@ class CrossEntropyOp(Op):
         dx = memory.empty(scores.shape, scores.dtype)
         dy = arrays.contiguous(dy).reshape(-1)
         cross_entropy_backward(dy, tally, scores, kept, ids, weight, ignore, smoothing, sums, dx)
-        return (dx if dx.shape == shape else from_rows(dx, shape)), None, None, None, None, None
+        return (dx if dx.shape == shape else from_rows(dx, shape)), None, None
 
 
 # ---------------------------------------------------------------- public
@@ -444,4 +445,4 @@ def cross_entropy(
             raise ArgumentError(f"ignore_index: expected no class when target holds probabilities, got {ignore_index}")
         return SoftCrossEntropyOp.apply(input, target, weights, smoothing, reduction)
     check_class_ids(target, shape)
-    return CrossEntropyOp.apply(input, target, weights, ignore_index, reduction, smoothing)
+    return CrossEntropyOp.apply(input, target, (weights, ignore_index, reduction, smoothing))

@@ -5,96 +5,93 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nbdl.ops.elementwise.layout import dense_order, inverse
 from nbdl.runtime import arrays
 
 
 class Arrangement:
-    """How an array with some dimensions to reduce is seen as a contiguous array [O, R, I], and the way back.
-
-    The array is copied only when its memory is not dense or the reduced dimensions are not neighbours in it.
-
-    Args:
-        x: The array.
-        dims: The dimensions to reduce, counted from the front.
+    """Where the elements of an array went when it was arranged as [O, R, I], and the way back.
 
     Attributes:
-        x: [O, R, I], the array's elements.
+        dims: The dimensions that became R.
+        sizes: O, R and I.
     """
 
-    __slots__ = ("_axes", "_kept_axes", "_kept_shape", "_shape", "dims", "x")
+    __slots__ = ("_axes", "_kept_axes", "_kept_shape", "_shape", "dims", "sizes")
 
-    def __init__(self, x: Any, dims: tuple[int, ...]) -> None:
-        rank = x.ndim
+    def __init__(
+        self, shape: tuple[int, ...], axes: tuple[int, ...] | None, first: int, last: int, dims: tuple[int, ...]
+    ) -> None:
         self.dims = dims
-        self._axes: tuple[int, ...] | None = None
-        if not x.flags.c_contiguous:
-            axes = sorted(range(rank), key=lambda axis: -abs(x.strides[axis]))
-            if x.transpose(axes).flags.c_contiguous:
-                self._axes = tuple(axes)
-                x = x.transpose(axes)
-            else:
-                x = arrays.contiguous(x)
-        order = range(rank) if self._axes is None else self._axes
-        places = [place for place, axis in enumerate(order) if axis in dims]
-        first, last = (places[0], places[-1] + 1) if places else (rank, rank)
-        if last - first != len(places):  # others lie between: bring the reduced dimensions to the end
-            kept = [place for place in range(rank) if place not in places]
-            moved = kept + places
-            self._axes = tuple(order[place] for place in moved)
-            x = arrays.contiguous(x.transpose(moved))
-            first, last = len(kept), rank
-        self._shape = shape = x.shape
+        self.sizes = (math.prod(shape[:first]), math.prod(shape[first:last]), math.prod(shape[last:]))
+        self._shape = shape
+        self._axes = axes
         self._kept_shape = shape[:first] + shape[last:]
-        self._kept_axes: tuple[int, ...] | None = None
-        if self._axes is not None:
-            self._kept_axes = tuple(axis for axis in self._axes if axis not in dims)
-        self.x = x.reshape(math.prod(shape[:first]), math.prod(shape[first:last]), math.prod(shape[last:]))
+        self._kept_axes = None if axes is None else axes[:first] + axes[last:]
 
     def reduced(self, y: Any, keepdim: bool) -> Any:
         """[O, I] -> the shape that the caller expects."""
         y = y.reshape(self._kept_shape)
         if self._kept_axes is not None:
-            y = y.transpose(_ranks(self._kept_axes))
+            y = y.transpose(inverse(_ranks(self._kept_axes)))
         return insert_dims(y, self.dims) if keepdim else y
 
     def flat(self, dy: Any, keepdim: bool) -> Any:
         """What `reduced` gave, or a gradient of that shape, as a contiguous [O, I]."""
-        outer, _, inner = self.x.shape
+        outer, _, inner = self.sizes
         if keepdim:
             dy = drop_dims(dy, self.dims)
         if self._kept_axes is not None:
-            dy = dy.transpose(_inverse(_ranks(self._kept_axes)))
+            dy = dy.transpose(_ranks(self._kept_axes))
         return arrays.contiguous(dy).reshape(outer, inner)
 
     def full(self, dx: Any) -> Any:
         """[O, R, I] -> the shape of the array that was arranged."""
-        return self.restore(dx, self._shape)
+        return self._restore(dx, self._shape)
 
-    def resized(self, y: Any, size: int) -> Any:
+    def resized(self, y: Any) -> Any:
         """[O, K, I] -> the array's shape with its one arranged dimension of size K."""
+        size = y.shape[1]
         axes = self._axes or range(len(self._shape))
         shape = tuple(size if axis in self.dims else n for axis, n in zip(axes, self._shape, strict=True))
-        return self.restore(y, shape)
+        return self._restore(y, shape)
 
-    def restore(self, y: Any, shape: tuple[int, ...]) -> Any:
+    def _restore(self, y: Any, shape: tuple[int, ...]) -> Any:
         y = y.reshape(shape)
-        return y if self._axes is None else y.transpose(_inverse(self._axes))
+        return y if self._axes is None else y.transpose(inverse(self._axes))
 
     def like(self, y: Any) -> Any:
         """An array with the arranged array's rank and K along its one arranged dimension, as a contiguous [O, K, I]."""
         if self._axes is not None:
             y = y.transpose(self._axes)
         length = 1 if not self.dims else y.shape[self.dims[0] if self._axes is None else self._axes.index(self.dims[0])]
-        return arrays.contiguous(y).reshape(self.x.shape[0], length, self.x.shape[2])
+        return arrays.contiguous(y).reshape(self.sizes[0], length, self.sizes[2])
+
+
+def arrange(x: Any, dims: tuple[int, ...]) -> tuple[Any, Arrangement]:
+    """The array as a contiguous [O, R, I], R its given dimensions, and how it was arranged.
+
+    It is copied only when its memory is not dense, or when the dimensions to reduce are not neighbours in it.
+    """
+    rank = x.ndim
+    axes: tuple[int, ...] | None = None
+    if not x.flags.c_contiguous:
+        axes = dense_order(x)
+        x = arrays.contiguous(x) if axes is None else x.transpose(axes)
+    places = [place for place, axis in enumerate(axes or range(rank)) if axis in dims]
+    first, last = (places[0], places[-1] + 1) if places else (rank, rank)
+    if last - first != len(places):  # others lie between: bring the dimensions to reduce to the end
+        order = [place for place in range(rank) if place not in places] + places
+        axes = tuple(order) if axes is None else tuple(axes[place] for place in order)
+        x = arrays.contiguous(x.transpose(order))
+        first, last = rank - len(places), rank
+    arrangement = Arrangement(x.shape, axes, first, last, dims)
+    return x.reshape(arrangement.sizes), arrangement
 
 
 def _ranks(axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that sorts the axes."""
-    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
-
-
-def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    return _ranks(axes)
+    """The place of each axis when the axes are counted without gaps: (3, 0) -> (1, 0)."""
+    return tuple(sorted(axes).index(axis) for axis in axes)
 
 
 def insert_dims(y: Any, dims: tuple[int, ...]) -> Any:

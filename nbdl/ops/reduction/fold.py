@@ -22,7 +22,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nbdl.ops.reduction.arrangement import Arrangement, drop_dims
+from nbdl.ops.reduction.arrangement import arrange, drop_dims
 from nbdl.runtime import memory
 from nbdl.runtime.cuda.primitives import ALL_LANES, WARP
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
@@ -271,8 +271,8 @@ class Fold:
             return y.reshape((1,) * rank if keepdim else ())
         groups = neighbours(dims)
         if len(groups) == 1 or not x.flags.c_contiguous:
-            arrangement = Arrangement(x, dims)
-            return arrangement.reduced(self(arrangement.x, count, dtype), keepdim)
+            x, arrangement = arrange(x, dims)
+            return arrangement.reduced(self(x, count, dtype), keepdim)
         y = self._chunks.over(x, groups[-1], True, 1, dtype)
         for group in groups[-2:0:-1]:
             y = self._merge._chunks.over(y, group, True, 1, dtype)

@@ -11,22 +11,19 @@ The order of the additions, and with it the error, is that of `Fold`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.reduction.arrangement import Arrangement, expand
-from nbdl.ops.reduction.cast import float_input, with_dtype
+from nbdl.ops.reduction.arguments import Dims, float_input, with_dtype
+from nbdl.ops.reduction.arrangement import arrange, expand
 from nbdl.ops.reduction.fold import Fold, add, divide, plain
 from nbdl.ops.reduction.spread import Spread
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
-
-Dims = int | Sequence[int] | None
 
 # ---------------------------------------------------------------- reference
 
@@ -142,15 +139,16 @@ class NansumOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, dims, keepdim):
-        arrangement = Arrangement(x, dims)
-        ctx.arrangement, ctx.keepdim = arrangement, keepdim
-        ctx.save(x)
-        return arrangement.reduced(nansum_fold(arrangement.x), keepdim)
+        lines, ctx.arrangement = arrange(x, dims)
+        ctx.keepdim = keepdim
+        ctx.save(lines)
+        return ctx.arrangement.reduced(nansum_fold(lines), keepdim)
 
     @staticmethod
     def backward(ctx: Context, dy):
+        (lines,) = ctx.saved
         gradient = ctx.arrangement.flat(dy, ctx.keepdim)
-        return ctx.arrangement.full(nansum_spread(ctx.arrangement.x, gradient, gradient)), None, None
+        return ctx.arrangement.full(nansum_spread(lines, gradient, gradient)), None, None
 
 
 # ---------------------------------------------------------------- public
