@@ -20,12 +20,17 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
+def _switch(enabled: bool) -> bool:
+    """Sets the mode; returns what it was."""
+    before, mode.enabled = mode.enabled, bool(enabled)
+    return before
+
+
 class set_grad_enabled:
     """Switches the recording of operations on or off, at once and, as a context manager, until its end."""
 
     def __init__(self, mode: bool) -> None:
-        self._before = mode.enabled
-        mode.enabled = bool(mode)
+        self._before = _switch(mode)
 
     def __enter__(self) -> None:
         return None
