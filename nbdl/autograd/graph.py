@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,12 @@ class Context:
     _saved: tuple[Array, ...] | None = ()
     _versions: Sequence[tuple[list[int], int]] = ()
     _non_differentiable: tuple[int, ...] = ()
+
+    if TYPE_CHECKING:  # an operation may keep what it likes
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self, op: type[Op]) -> None:
         self.op = op
