@@ -10,7 +10,7 @@ PINNED := --constraint constraints.txt
 
 export PYTHONUTF8 := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly mutants constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
 	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
+	@echo "make mutants    plant bugs in kernels, one at a time, and count how many the tests catch"
 	@echo "make clean      remove everything that make made"
 
 # ---------------------------------------------------------------- set-up
@@ -76,10 +77,10 @@ docs-test: docs $(READY)/dev
 	$(BIN)/python -m pytest -m site
 
 bench: $(READY)/core $(READY)/parity
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --write
 
 simt: $(READY)/core $(READY)/dev
-	$(BIN)/python -m pytest -m simt
+	$(BIN)/python -m pytest tests/test_simt.py
 
 ptx: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m ptx
@@ -93,7 +94,10 @@ gpu: $(READY)/core $(READY)/dev $(READY)/ptx
 gpu-free: lint test simt ptx parity docs-test
 
 nightly: $(READY)/core $(READY)/dev
-	HYPOTHESIS_PROFILE=nightly $(BIN)/nbdl gradcheck --examples 10000
+	$(BIN)/nbdl gradcheck --examples 10000 --seed $$(date +%Y%m%d)
+
+mutants: $(READY)/core $(READY)/dev
+	$(BIN)/python -m tests.mutation
 
 # Newer versions of everything: resolve without the old constraints, then write down what came. The nvidia packages that
 # matter are pinned in pyproject.toml; the others must follow the build of PyTorch that a machine gets.
