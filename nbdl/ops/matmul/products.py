@@ -147,7 +147,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         tensor([3., 7.])
     """
     a, b = input.shape, other.shape
-    check_same_dtype("other", other, "input", check_float("input", input))
+    _check_floats(input, "other", other)
     if not a or not b:
         name, shape = ("other", b) if a else ("input", a)
         raise ShapeError(f"{name}: expected at least 1 dimension, got shape {list(shape)}")
@@ -295,13 +295,19 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
                 [6., 8.]])
     """
     check_rank("input", input, 1)
-    check_same_dtype("vec2", check_rank("vec2", vec2, 1), "input", check_float("input", input))
+    _check_floats(input, "vec2", check_rank("vec2", vec2, 1))
     return MatmulOp.apply(input.reshape(-1, 1), vec2.reshape(1, -1))
+
+
+def _check_floats(input: Tensor, name: str, other: Tensor) -> None:
+    """Checks that both are of one floating-point dtype."""
+    if input._array.dtype is not other._array.dtype or input._array.dtype.char not in "fd":  # or spelled otherwise
+        check_same_dtype(name, other, "input", check_float("input", input))
 
 
 def _check_inner(name: str, other: Tensor, input: Tensor) -> None:
     """Checks the dtypes, and that the inner sizes agree."""
-    check_same_dtype(name, other, "input", check_float("input", input))
+    _check_floats(input, name, other)
     inner = other.shape[-2] if other.ndim > 1 else other.shape[0]
     if input.shape[-1] != inner:
         raise ShapeError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,15 +96,23 @@ def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, batch: int, m: int
 gemm_kernel = Kernel(
     cpu=_gemm_cpu,
     cuda=_gemm_cuda,
-    tasks=lambda a, b, c, bias, workspace, *_: workspace.shape[0],
+    tasks=lambda *arguments: arguments[4].shape[0],
     work=lambda a, b, c, bias, workspace, batch, m, n, k, *_: batch * m * n * k,
     blocks=_tiles,
     threads=THREADS,
     requires=register_tile_driver,
 )
 
-_NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
-_NO_WORKSPACE = {np.dtype(dtype): np.empty((1, 0), dtype) for dtype in (np.float32, np.float64)}
+
+class Call(NamedTuple):
+    """What a launch needs besides its arrays; prepared once for each combination of sizes and strides."""
+
+    copy: bool  # an operand runs backwards through memory: copy it first
+    dense: tuple[bool, bool]  # the elements of a, of b, fill their memory without gaps
+    turned: bool  # b and a change places
+    workspace: tuple[int, int]
+    none: Any  # an array of no elements
+    numbers: tuple[Any, ...]  # the kernel's arguments after the arrays
 
 
 def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: float = -math.inf) -> None:
@@ -117,44 +126,83 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
         beta: Factor of what c held.
         floor: Smallest result. NaN passes.
     """
-    batch = a.shape[0] if a.ndim == 3 else 1
-    m, k = a.shape[-2:]
-    n = b.shape[-1]
-    if not batch * m * n:
+    call = _prepare(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, threads._threads)
+    if call is None:
         return
-    a, a_batch, a_row, a_inner = _flat(a)
-    b, b_batch, b_inner, b_column = _flat(b)
-    bias_step = 1
-    if n == 1 and m > 1:  # a matrix times a column is, transposed, a row times a matrix
-        a, a_batch, a_row, a_inner, b, b_batch, b_inner, b_column = (
-            b, b_batch, b_column, b_inner, a, a_batch, a_inner, a_row
-        )  # fmt: skip
-        m, n, bias_step = 1, m, 0
-    dtype = c.dtype
-    plan = plan_blocks(batch, m, n, k, a_row, a_inner, b_inner, b_column, dtype.itemsize, threads._threads)
-    *blocks, tasks, elements = plan
-    workspace = memory.empty((tasks, elements), dtype) if tasks > 1 or elements else _NO_WORKSPACE[dtype]
+    copy, dense, turned, workspace, none, numbers = call
+    if copy:
+        gemm(arrays.contiguous(a), arrays.contiguous(b), c, bias, beta, floor)
+        return
+    flat_a = a.ravel("K") if dense[0] else _flat(a)
+    flat_b = b.ravel("K") if dense[1] else _flat(b)
+    if turned:
+        flat_a, flat_b = flat_b, flat_a
     gemm_kernel(
-        a, b, c.reshape(-1), _NOTHING[dtype] if bias is None else bias, workspace, batch, m, n, k,
-        a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, dtype.type(beta), dtype.type(floor),
-        *blocks,
+        flat_a,
+        flat_b,
+        c.reshape(-1),
+        none if bias is None else bias,
+        memory.empty(workspace, c.dtype) if workspace[1] else none.reshape(workspace),
+        *numbers,
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _prepare(
+    a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...],
+    dtype: np.dtype, beta: float, floor: float, threads: int,
+) -> Call | None:  # fmt: skip
+    """The launch for operands of these shapes and strides, the strides in bytes; None where c has no elements."""
+    batch = a_shape[0] if len(a_shape) == 3 else 1
+    m, k = a_shape[-2:]
+    n = b_shape[-1]
+    if not batch * m * n:
+        return None
+    steps_a, dense_a = _steps(a_shape, a_strides, dtype.itemsize)
+    steps_b, dense_b = _steps(b_shape, b_strides, dtype.itemsize)
+    turned = n == 1 and m > 1
+    bias_step = 1
+    if turned:  # a matrix times a column is, transposed, a row times a matrix
+        (a_batch, a_row, a_inner), (b_batch, b_column, b_inner) = steps_b, steps_a
+        a_row, a_inner = a_inner, a_row
+        m, n, bias_step = 1, m, 0
+    else:
+        (a_batch, a_row, a_inner), (b_batch, b_inner, b_column) = steps_a, steps_b
+    *blocks, tasks, elements = plan_blocks(batch, m, n, k, a_row, a_inner, b_inner, b_column, dtype.itemsize, threads)
+    return Call(
+        min(*steps_a, *steps_b) < 0,
+        (dense_a, dense_b),
+        turned,
+        (tasks, elements),
+        np.empty(0, dtype),
+        (
+            batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step,
+            dtype.type(beta), dtype.type(floor), *blocks,
+        ),
     )  # fmt: skip
 
 
-def _flat(x: Any) -> tuple[Any, int, int, int]:
-    """The memory of x as one dimension, and the strides of its batch, rows and columns in elements."""
-    if x.flags.c_contiguous:
-        rows, columns = x.shape[-2:]
-        return x.reshape(-1), rows * columns, columns, 1
-    turned = x.swapaxes(-1, -2)
-    if turned.flags.c_contiguous:
-        rows, columns = x.shape[-2:]
-        return turned.reshape(-1), rows * columns, 1, rows
-    if x.ndim == 3 and x.strides[0] == 0:  # one matrix for all of the batch
-        memory_of_one, _, row, column = _flat(x[0])
-        return memory_of_one, 0, row, column
-    if min(x.strides) < 0:
-        return _flat(arrays.contiguous(x))
-    steps = tuple(stride // x.itemsize for stride in x.strides)
-    extent = sum((size - 1) * step for size, step in zip(x.shape, steps, strict=True)) + 1
-    return arrays.strided(x, (extent,), (x.itemsize,)), steps[0] if x.ndim == 3 else 0, steps[-2], steps[-1]
+def _steps(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[tuple[int, int, int], bool]:
+    """The strides of batch, rows and columns in elements, and whether the elements lie without gaps.
+
+    Dimensions of size 1 have the strides of a contiguous array: NumPy leaves those as they came.
+    """
+    if 0 in shape:
+        return (0, 0, 0), True
+    steps = [0, 0, 0]
+    expected = 1
+    dense = True
+    # From the innermost dimension outwards.
+    for size, stride, axis in sorted(
+        zip(shape, strides, range(3 - len(shape), 3), strict=True), key=lambda item: (item[1], -item[2])
+    ):
+        steps[axis] = expected if size == 1 else stride // itemsize
+        dense = dense and (size == 1 or stride == expected * itemsize)
+        expected *= size
+    return (steps[0], steps[1], steps[2]), dense
+
+
+def _flat(x: Any) -> Any:
+    """The memory of x from its first element to its last, as one dimension. The strides are not negative."""
+    extent = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) // x.itemsize + 1
+    return arrays.strided(x, (extent,), (x.itemsize,))
