@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nbdl.runtime import jit, memory
+from nbdl.runtime.addresses import address_of, array_at
 from nbdl.runtime.cuda.primitives import ALL_LANES, BLOCK, WARP, block_max, block_min, block_sum, warp_sum
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
 from nbdl.runtime.vecmath import exp
@@ -390,6 +391,23 @@ def test_unwritten_memory_is_nan():
     y = np.zeros(3, np.float32)
     simt.launch(reads_local_memory, 1, 3, y)
     assert np.isnan(y).all()
+
+
+@cuda_kernel
+def by_address(like, addresses, sizes):
+    x = array_at(addresses[cuda.blockIdx.x], sizes[cuda.blockIdx.x], like)
+    x[cuda.threadIdx.x] += 1
+
+
+def test_arrays_by_address_are_checked_too():
+    parts = [np.zeros(4, np.float32), np.zeros(3, np.float32)]
+    addresses = np.array([address_of(part) for part in parts])
+    simt.launch(by_address, 2, 3, parts[0], addresses, np.array([4, 3]))
+    np.testing.assert_array_equal(np.concatenate(parts), [1, 1, 1, 0, 1, 1, 1])
+    with pytest.raises(simt.BoundsError, match=r"block 1, thread 3: the array at 0x.*\[3\] lies outside"):
+        simt.launch(by_address, 2, 4, parts[0], addresses, np.array([4, 3]))
+    with pytest.raises(simt.RaceError):
+        simt.launch(by_address, 2, 3, parts[0], addresses[[0, 0]], np.array([4, 4]))
 
 
 # ---------------------------------------------------------------- whole launches
