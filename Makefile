@@ -80,7 +80,7 @@ bench: $(READY)/core $(READY)/parity
 	$(BIN)/python -m benchmarks --write
 
 simt: $(READY)/core $(READY)/dev
-	$(BIN)/python -m pytest tests/test_simt.py
+	$(BIN)/python -m pytest -m simt
 
 ptx: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m ptx
