@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import html
+import inspect
 import json
 import posixpath
 import re
@@ -26,10 +27,13 @@ from mkdocs.exceptions import PluginError
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from nbdl import ops
+
 DOCS = Path(__file__).parent
 
 FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
 PYTHON = {"python", "py", "python3", "pycon"}
+FAMILY = re.compile(r"^!family (\w+)$", re.MULTILINE)
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<formula>.*?)</(?P=tag)>', re.DOTALL)
 OUTSIDE = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["']?(?:https?:)?//"""
@@ -91,9 +95,24 @@ def check_fences(markdown: str, where: str) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Checks the fences of a page before anything runs."""
+    """Checks the fences of a page before anything runs, and fills in the operations of a family."""
     check_fences(markdown, page.file.src_uri)
-    return markdown
+    return FAMILY.sub(lambda match: family_reference(match[1]), markdown)
+
+
+def family_reference(family: str) -> str:
+    """The reference entries of a family: of each file, the functions that `nbdl.ops` makes public."""
+    members: dict[str, list[str]] = {}
+    for name, function in vars(ops).items():
+        module = getattr(function, "__module__", "")
+        if inspect.isfunction(function) and f"{module}.".startswith(f"nbdl.ops.{family}.") and not name.startswith("_"):
+            members.setdefault(module, []).append(function.__name__)
+    if not members:
+        raise PluginError(f"no public operation in nbdl.ops.{family}")
+    return "\n".join(
+        f"::: {module}\n    options:\n      members: {json.dumps(sorted(set(names)))}\n"
+        for module, names in sorted(members.items())
+    )
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
