@@ -8,14 +8,39 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import activation, indexing, shape
+from nbdl.ops import activation, elementwise, indexing, shape
 from nbdl.ops.activation import *  # noqa: F403
+from nbdl.ops.dropout import *  # noqa: F403
+from nbdl.ops.elementwise import *  # noqa: F403
+from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.shape import *  # noqa: F403
 
 METHODS: dict[str, Any] = {
     # elementwise
+    **{name: getattr(elementwise, name) for name in elementwise.METHODS},
+    **{f"{name}_": in_place.in_place(getattr(elementwise, name)) for name in elementwise.IN_PLACE},
+    **casting.CASTS,
+    "absolute": elementwise.abs,
+    "add_": in_place.add_,
+    "copy_": in_place.copy_,
+    "div_": in_place.div_,
+    "divide": elementwise.div,
+    "fill_": in_place.fill_,
+    "mul_": in_place.mul_,
+    "multiply": elementwise.mul,
+    "negative": elementwise.neg,
+    "sub_": in_place.sub_,
+    "subtract": elementwise.sub,
+    "type_as": casting.type_as,
+    "where": lambda input, condition, other: elementwise.where(condition, input, other),
+    "zero_": in_place.zero_,
+    "__abs__": elementwise.abs,
+    "__neg__": elementwise.neg,
+    "__pos__": elementwise.positive,
+    "__invert__": elementwise.bitwise_not,
+    **operators.OPERATORS,
     # reduction
     # shape
     "broadcast_to": shape.broadcast_to,
@@ -67,8 +92,9 @@ METHODS: dict[str, Any] = {
     "outer": outer,
     # activation
     "hardshrink": activation.hardshrink,
+    "prelu": activation.prelu,
     "relu": activation.relu,
-    "relu_": lambda input: activation.relu(input, inplace=True),
+    "relu_": in_place.in_place(activation.relu),
     # softmax
 }
 

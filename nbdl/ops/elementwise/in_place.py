@@ -1,0 +1,155 @@
+"""Operations in place: the result replaces its first operand, in memory and in the graph.
+
+While nothing is recorded, the result is written over the tensor. While it is, backward still needs what was there:
+the operation then reads a copy with the tensor's place in the graph, and the tensor takes the result's place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Tensor, is_grad_enabled, wrap
+from nbdl.ops.elementwise import arithmetic
+from nbdl.ops.elementwise.casting import cast, cast_map, to_dtype
+from nbdl.ops.elementwise.layout import broadcast_shape, expanded
+from nbdl.ops.elementwise.operands import as_operand, computing_dtype, typed_number
+from nbdl.ops.shape.views import expand
+from nbdl.runtime import arrays
+from nbdl.runtime.dtypes import can_cast
+from nbdl.runtime.errors import DTypeError, GradientError, ShapeError
+
+# ---------------------------------------------------------------- machinery
+
+
+def check_writable(input: Tensor) -> None:
+    """Raises GradientError if recorded operations must not change this tensor."""
+    if input._node is None and input.requires_grad:
+        raise GradientError("a leaf tensor that requires gradients cannot be changed in place; use no_grad()")
+    if type(input._array.base) is np.ndarray and (input._node is None or input._node.op.is_view):
+        raise GradientError("a view cannot be changed in place while gradients are recorded; clone() it first")
+
+
+def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> Tensor:
+    """`input = function(input, *arguments)`, in the input's memory."""
+    recording = is_grad_enabled() and (
+        input.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in (*arguments, *options.values()))
+    )
+    if not recording:
+        result = function(input, *arguments, **options)
+        _check_result(input, result)
+        arrays.copy_into(input._array, cast(result._array, input._array.dtype))
+        input._version[0] += 1
+        return input
+    check_writable(input)
+    before = wrap(cast_map(input._array))
+    before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
+    arguments = tuple(before if x is input else x for x in arguments)
+    options = {name: before if x is input else x for name, x in options.items()}
+    result = function(before, *arguments, **options)
+    _check_result(input, result)
+    result = to_dtype(result, input.dtype)
+    arrays.copy_into(input._array, result._array)
+    input._version[0] += 1
+    input._node, input._output, input.requires_grad = result._node, result._output, result.requires_grad
+    return input
+
+
+def _check_result(input: Tensor, result: Tensor) -> None:
+    if result.shape != input.shape:
+        raise ShapeError(
+            f"input: expected a tensor of the result's shape {list(result.shape)} to write to, got {list(input.shape)}"
+        )
+    if not can_cast(result.dtype, input.dtype):
+        raise DTypeError(f"input: expected a tensor that holds {result.dtype}, the result, got {input.dtype}")
+
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form of a function that writes its result over its first argument."""
+
+    @functools.wraps(function)
+    def method(input: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        return overwrite(input, function, *arguments, **options)
+
+    method.__name__ = method.__qualname__ = f"{function.__name__}_"
+    method.__doc__ = f"`{function.__name__}` in place: the result replaces the tensor's elements."
+    return method
+
+
+def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Any) -> Callable[..., Tensor]:
+    """As `in_place`, with a way of one kernel for what optimizers and statistics do outside the graph."""
+    slow = in_place(function)
+
+    def method(input: Tensor, other: Tensor | float, **options: Any) -> Tensor:
+        x = input._array
+        if options or not x.flags.c_contiguous or x.dtype.kind != "f":
+            return slow(input, other, **options)
+        if isinstance(other, Tensor):
+            y = other._array
+            if (
+                y.shape != x.shape
+                or y.dtype != x.dtype
+                or not y.flags.c_contiguous
+                or (is_grad_enabled() and (input.requires_grad or other.requires_grad))
+            ):
+                return slow(input, other)
+            kernels.plain(x.ravel(), y.ravel(), x.ravel())
+        else:
+            if type(other) not in (int, float) or (input.requires_grad and is_grad_enabled()):
+                return slow(input, other)
+            kernels.one_array.numbered(x.ravel(), x.ravel(), (typed_number("other", other, x.dtype),))
+        input._version[0] += 1
+        return input
+
+    method.__name__ = method.__qualname__ = slow.__name__
+    method.__doc__ = slow.__doc__
+    return method
+
+
+# ---------------------------------------------------------------- arithmetic
+
+add_ = _arithmetic_in_place(arithmetic.add, arithmetic.AddOp.value)
+sub_ = _arithmetic_in_place(arithmetic.sub, arithmetic.SubOp.value)
+mul_ = _arithmetic_in_place(arithmetic.mul, arithmetic.MulOp.value)
+div_ = _arithmetic_in_place(arithmetic.div, arithmetic.DivOp.value)
+
+# ---------------------------------------------------------------- new values
+
+
+def fill_(input: Tensor, value: Tensor | float) -> Tensor:
+    """Sets every element to one value: a number or a tensor of no dimension."""
+    number = as_operand("value", value)
+    if isinstance(number, Tensor):
+        if number.ndim:
+            raise ShapeError(f"value: expected a number or a tensor of no dimension, got shape {list(number.shape)}")
+        return copy_(input, number)
+    return overwrite(input, _constant, number)
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Sets every element to 0."""
+    return overwrite(input, _constant, 0)
+
+
+def _constant(input: Tensor, number: float) -> Tensor:
+    dtype = input._array.dtype
+    number = number if dtype.kind == "f" else bool(number) if dtype.kind == "b" else int(number)
+    value = typed_number("value", number, computing_dtype(dtype))
+    return wrap(expanded(cast(np.asarray(value), dtype), input.shape))
+
+
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Copies the elements of a tensor that broadcasts to this one's shape; its dtype is converted."""
+    source = as_operand("src", src)
+    if not isinstance(source, Tensor):
+        return fill_(input, source)
+    if broadcast_shape(input.shape, source.shape) != input.shape:
+        raise ShapeError(f"src: expected a shape that broadcasts to {list(input.shape)}, got {list(source.shape)}")
+    return overwrite(input, _copied, source)
+
+
+def _copied(input: Tensor, source: Tensor) -> Tensor:
+    return to_dtype(expand(source, input.shape), input.dtype)

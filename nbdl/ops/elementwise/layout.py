@@ -1,0 +1,137 @@
+"""How arrays of any layout reach kernels that see contiguous memory alone.
+
+An array whose elements lie densely in memory, in whatever order of its axes, is handed over as a flat array in that
+order, and its result comes back in the same order: channels-last in, channels-last out, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbdl.ops.shape.views import sum_to_shape
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.errors import ShapeError
+
+sum_to = sum_to_shape
+
+# ---------------------------------------------------------------- memory order
+
+
+def dense_order(x: Any) -> tuple[int, ...] | None:
+    """The axes from the slowest to the fastest, if the elements lie densely in memory; else None."""
+    strides, shape = x.strides, x.shape
+    order = sorted(range(x.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
+    expected = x.itemsize
+    for axis in reversed(order):
+        if shape[axis] != 1:
+            if strides[axis] != expected:
+                return None
+            expected *= shape[axis]
+    return tuple(order)
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    places = [0] * len(order)
+    for place, axis in enumerate(order):
+        places[axis] = place
+    return tuple(places)
+
+
+def over_memory(x: Any, dtype: Any, launch: Callable[[Any, Any], None]) -> Any:
+    """`launch(x, y)` on flat arrays; y of the shape of x and, where x is dense, of its memory order."""
+    if x.flags.c_contiguous:
+        y = memory.empty(x.shape, dtype)
+        launch(x.ravel(), y.ravel())
+        return y
+    order = dense_order(x)
+    if order is None:
+        return over_memory(arrays.contiguous(x), dtype, launch)
+    return over_memory(x.transpose(order), dtype, launch).transpose(inverse(order))
+
+
+# ---------------------------------------------------------------- broadcasting
+
+
+@functools.lru_cache(maxsize=4096)
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " and ".join(str(list(shape)) for shape in shapes)
+        raise ShapeError(f"other: expected shapes that broadcast to each other, got {listed}") from None
+
+
+class Plan(NamedTuple):
+    """A broadcast of two contiguous arrays as nested loops: four sizes, and each operand's steps in elements."""
+
+    sizes: tuple[int, int, int, int]
+    steps: tuple[tuple[int, int, int, int], ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def broadcast_plan(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> Plan | None:
+    """The loops over `shape` for contiguous operands of the shapes; None if they need more than four."""
+    strides = []
+    for operand in shapes:
+        padded = (1,) * (len(shape) - len(operand)) + operand
+        strides.append(tuple(0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)))
+    sizes, steps = arrays.collapse(shape, *strides)
+    lead = 4 - len(sizes)
+    if lead < 0:
+        return None
+    return Plan((1,) * lead + sizes, tuple((0,) * lead + operand for operand in steps))  # type: ignore[arg-type]
+
+
+def expanded(x: Any, shape: tuple[int, ...]) -> Any:
+    """An array broadcast to a shape, as a view that repeats elements by strides of 0."""
+    lead = len(shape) - x.ndim
+    steps = tuple(0 if have == 1 else step for have, step in zip(x.shape, x.strides, strict=True))
+    return arrays.strided(x, shape, (0,) * lead + steps)
+
+
+def repeated(x: Any, shape: tuple[int, ...]) -> Any:
+    """An array broadcast to a shape, each element in a place of its own."""
+    if x.shape == shape:
+        return arrays.contiguous(x)
+    return arrays.contiguous(expanded(x, shape))
+
+
+def compact(x: Any) -> Any:
+    """An array without the repeats along strides of 0: a smaller array that broadcasts to it."""
+    if 0 not in x.strides:
+        return x
+    keep = [0 if step == 0 else size for step, size in zip(x.strides, x.shape, strict=True)]
+    return x[tuple(slice(None) if size else slice(0, 1) for size in keep)]
+
+
+class Operands(NamedTuple):
+    """Operands brought to one order of axes, each contiguous, and how to bring the result back."""
+
+    parts: list[Any]
+    shape: tuple[int, ...]
+    back: tuple[int, ...] | None
+
+
+def aligned(*operands: Any) -> Operands:
+    """The operands, contiguous in the memory order of the first one that has the full, dense shape."""
+    shape = broadcast_shape(*[x.shape for x in operands])
+    order = None
+    for x in operands:
+        if x.shape == shape:
+            order = None if x.flags.c_contiguous else dense_order(x)
+            if x.flags.c_contiguous or order is not None:
+                break
+    parts = [compact(x) for x in operands]
+    if order is None:
+        return Operands([arrays.contiguous(x) for x in parts], shape, None)
+    rank = len(shape)
+    parts = [x.reshape((1,) * (rank - x.ndim) + x.shape) if x.ndim < rank else x for x in parts]
+    parts = [arrays.contiguous(x.transpose(order)) for x in parts]
+    return Operands(parts, tuple(shape[axis] for axis in order), inverse(order))

@@ -1,0 +1,280 @@
+"""Maps: one scalar function, the kernels that apply it to every element.
+
+    Map1(f)(x)            y[i] = f(x[i])
+    Map2(f)(a, b)         y[i] = f(a[i], b[i]), shapes broadcast to each other
+    MapN(f)(a, b, c)      y[i] = f(a[i], b[i], c[i]), likewise
+
+Each takes Python or NumPy numbers behind the arrays, `Map1(f)(x, 2.0)` is y[i] = f(x[i], 2.0): a number costs no
+array. The kernels of one map differ in what they iterate over, not in what they compute, and each is compiled when it
+is first needed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from nbdl.ops.elementwise.layout import aligned, broadcast_plan, over_memory, repeated
+from nbdl.runtime import memory
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+
+
+def _pair(stem: str, cpu: Any, cuda_twin: Any, result: int) -> Kernel:
+    """The kernel of two twins whose task is an element of argument number `result`."""
+    cpu.__name__, cuda_twin.__name__ = f"_{stem}_cpu", f"_{stem}_cuda"
+    return Kernel(
+        cpu=cpu_kernel(cpu),
+        cuda=cuda_kernel(cuda_twin),
+        tasks=lambda *arguments: arguments[result].size,
+        blocks=lambda *arguments: max(1, -(-arguments[result].size // BLOCK)),
+    )
+
+
+def _stem(function: Any) -> str:
+    return function.py_func.__name__.strip("_")
+
+
+# ---------------------------------------------------------------- one array
+
+
+def _map1_kernel(function: Any) -> Kernel:
+    def map1_cpu(x, y, start, stop):
+        """x, y [N]. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(x[i])
+
+    def map1_cuda(x, y):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(x[i])
+
+    return _pair(_stem(function), map1_cpu, map1_cuda, result=1)
+
+
+def _map1_numbers_kernel(function: Any) -> Kernel:
+    def map1_numbers_cpu(x, y, numbers, start, stop):
+        """x, y [N]; a tuple of numbers. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(x[i], *numbers)
+
+    def map1_numbers_cuda(x, y, numbers):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(x[i], *numbers)
+
+    return _pair(f"{_stem(function)}_number", map1_numbers_cpu, map1_numbers_cuda, result=1)
+
+
+class Map1:
+    """y[i] = function(x[i]), with the shape and memory order of x."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    @functools.cached_property
+    def plain(self) -> Kernel:
+        return _map1_kernel(self._function)
+
+    @functools.cached_property
+    def numbered(self) -> Kernel:
+        return _map1_numbers_kernel(self._function)
+
+    def __call__(self, x: Any, *numbers: Any, dtype: Any = None) -> Any:
+        if not numbers:
+            return over_memory(x, dtype or x.dtype, self.plain)
+        kernel = self.numbered
+        return over_memory(x, dtype or x.dtype, lambda flat, y: kernel(flat, y, numbers))
+
+
+# ---------------------------------------------------------------- two arrays
+
+
+def _map2_kernel(function: Any) -> Kernel:
+    def map2_cpu(a, b, y, start, stop):
+        """a, b, y [N]. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(a[i], b[i])
+
+    def map2_cuda(a, b, y):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(a[i], b[i])
+
+    return _pair(_stem(function), map2_cpu, map2_cuda, result=2)
+
+
+def _map2_numbers_kernel(function: Any) -> Kernel:
+    def map2_numbers_cpu(a, b, y, numbers, start, stop):
+        """a, b, y [N]; a tuple of numbers. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(a[i], b[i], *numbers)
+
+    def map2_numbers_cuda(a, b, y, numbers):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(a[i], b[i], *numbers)
+
+    return _pair(f"{_stem(function)}_number", map2_numbers_cpu, map2_numbers_cuda, result=2)
+
+
+def _broadcast_kernel(function: Any) -> Kernel:
+    def broadcast_cpu(a, b, y, sizes, a_steps, b_steps, start, stop):
+        """a, b [*]; y [N0 * N1 * N2 * N3], sizes its four sizes; steps in elements. One task a row of N3 elements.
+
+        The last step of an operand is 1, or 0 where one element serves the whole row.
+        """
+        _, n1, n2, n3 = sizes
+        for row in range(start, stop):
+            i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
+            from_a = i * a_steps[0] + j * a_steps[1] + k * a_steps[2]
+            from_b = i * b_steps[0] + j * b_steps[1] + k * b_steps[2]
+            if b_steps[3] == 0:
+                right = b[from_b]
+                for last in range(n3):
+                    y[row * n3 + last] = function(a[from_a + last], right)
+            elif a_steps[3] == 0:
+                left = a[from_a]
+                for last in range(n3):
+                    y[row * n3 + last] = function(left, b[from_b + last])
+            else:
+                for last in range(n3):
+                    y[row * n3 + last] = function(a[from_a + last], b[from_b + last])
+
+    def broadcast_cuda(a, b, y, sizes, a_steps, b_steps):
+        """As the CPU twin. One thread an element."""
+        _, n1, n2, n3 = sizes
+        index = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if index < y.size:
+            row, last = index // n3, index % n3
+            i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
+            from_a = i * a_steps[0] + j * a_steps[1] + k * a_steps[2] + last * a_steps[3]
+            from_b = i * b_steps[0] + j * b_steps[1] + k * b_steps[2] + last * b_steps[3]
+            y[index] = function(a[from_a], b[from_b])
+
+    stem = f"{_stem(function)}_broadcast"
+    broadcast_cpu.__name__, broadcast_cuda.__name__ = f"_{stem}_cpu", f"_{stem}_cuda"
+    return Kernel(
+        cpu=cpu_kernel(broadcast_cpu),
+        cuda=cuda_kernel(broadcast_cuda),
+        tasks=lambda a, b, y, sizes, *_: sizes[0] * sizes[1] * sizes[2],
+        work=lambda a, b, y, *_: y.size,
+        blocks=lambda a, b, y, *_: max(1, -(-y.size // BLOCK)),
+    )
+
+
+class Map2:
+    """y[i] = function(a[i], b[i]), shapes broadcast to each other.
+
+    Args:
+        function: The scalar function.
+        broadcasts: Whether broadcasting has a kernel of its own. Without it the smaller operand is repeated in memory
+            first: one more pass, and one kernel less to compile.
+    """
+
+    def __init__(self, function: Any, broadcasts: bool = False) -> None:
+        self._function = function
+        self._broadcasts = broadcasts
+
+    @functools.cached_property
+    def plain(self) -> Kernel:
+        return _map2_kernel(self._function)
+
+    @functools.cached_property
+    def numbered(self) -> Kernel:
+        return _map2_numbers_kernel(self._function)
+
+    @functools.cached_property
+    def broadcast(self) -> Kernel:
+        return _broadcast_kernel(self._function)
+
+    @functools.cached_property
+    def one_array(self) -> Map1:
+        """The map in which b is a number."""
+        return Map1(self._function)
+
+    def __call__(self, a: Any, b: Any, *numbers: Any, dtype: Any = None) -> Any:
+        if a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous:
+            y = memory.empty(a.shape, dtype or a.dtype)
+            if numbers:
+                self.numbered(a.ravel(), b.ravel(), y.ravel(), numbers)
+            else:
+                self.plain(a.ravel(), b.ravel(), y.ravel())
+            return y
+        if b.size == 1 and b.ndim <= a.ndim:
+            return self.one_array(a, b.reshape(())[()], *numbers, dtype=dtype)
+        (a, b), shape, back = aligned(a, b)
+        y = memory.empty(shape, dtype or a.dtype)
+        self._launch(a, b, y, numbers)
+        return y if back is None else y.transpose(back)
+
+    def _launch(self, a: Any, b: Any, y: Any, numbers: tuple[Any, ...]) -> None:
+        """a, b contiguous, broadcast to y."""
+        if a.shape != b.shape and self._broadcasts and not numbers and y.shape in (a.shape, b.shape):
+            plan = broadcast_plan(y.shape, a.shape, b.shape)
+            if plan is not None:
+                self.broadcast(a.ravel(), b.ravel(), y.ravel(), plan.sizes, *plan.steps)
+                return
+        a, b = repeated(a, y.shape).ravel(), repeated(b, y.shape).ravel()
+        if numbers:
+            self.numbered(a, b, y.ravel(), numbers)
+        else:
+            self.plain(a, b, y.ravel())
+
+
+# ---------------------------------------------------------------- three arrays
+
+
+def _map3_kernel(function: Any) -> Kernel:
+    def map3_cpu(a, b, c, y, start, stop):
+        """a, b, c, y [N]. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(a[i], b[i], c[i])
+
+    def map3_cuda(a, b, c, y):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(a[i], b[i], c[i])
+
+    return _pair(_stem(function), map3_cpu, map3_cuda, result=3)
+
+
+def _map4_kernel(function: Any) -> Kernel:
+    def map4_cpu(a, b, c, d, y, start, stop):
+        """a, b, c, d, y [N]. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(a[i], b[i], c[i], d[i])
+
+    def map4_cuda(a, b, c, d, y):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i] = function(a[i], b[i], c[i], d[i])
+
+    return _pair(_stem(function), map4_cpu, map4_cuda, result=4)
+
+
+class MapN:
+    """y[i] = function(a[i], b[i], c[i], ...), three or four arrays whose shapes broadcast to each other."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    @functools.cached_property
+    def three(self) -> Kernel:
+        return _map3_kernel(self._function)
+
+    @functools.cached_property
+    def four(self) -> Kernel:
+        return _map4_kernel(self._function)
+
+    def __call__(self, *operands: Any, dtype: Any = None) -> Any:
+        parts, shape, back = aligned(*operands)
+        y = memory.empty(shape, dtype or operands[-1].dtype)
+        kernel = self.three if len(operands) == 3 else self.four
+        kernel(*[repeated(x, shape).ravel() for x in parts], y.ravel())
+        return y if back is None else y.transpose(back)
