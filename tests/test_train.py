@@ -1,5 +1,7 @@
 """The training floor: checkpoints that survive anything, runs that resume bit for bit, and errors with a way out."""
 
+import doctest
+import importlib
 import json
 import os
 import signal
@@ -511,7 +513,7 @@ def test_recipe_digits_reaches_its_bar(tmp_path):
     assert result.metrics["test_accuracy"] >= 0.97
     names = {path.name for path in Path(result.folder).iterdir()}
     assert {"metrics.jsonl", "curve.svg", "checkpoint.safetensors", "model.safetensors", "result.json"} <= names
-    model = MLP(64, [128], 10, dropout=0.2)
+    model = MLP(64, [256, 128], 10, dropout=0.3)
     model.load_state_dict(safetensors.numpy.load_file(result.folder / "model.safetensors"))
     _, test = data.digits()
     images, labels = test.arrays
@@ -546,8 +548,9 @@ def test_recipes_refuse(tmp_path):
 def test_resuming_a_recipe_keeps_its_settings(tmp_path):
     options = {"name": "mlp-digits", "hidden": "16", "batch_size": 128}
     whole = train.run_recipe(**options, out=tmp_path / "whole", epochs=3)
-    train.run_recipe(**options, out=tmp_path / "parts", epochs=1)
-    parts = train.run_recipe("mlp-digits", out=tmp_path / "parts", epochs=3, resume=True)
+    with pytest.raises(train.TrainingInterrupted):
+        train.run_recipe(**options, out=tmp_path / "parts", epochs=3, callbacks=[StopAfter(15)])
+    parts = train.run_recipe("mlp-digits", out=tmp_path / "parts", resume=True)
     assert without_seconds(parts.history) == without_seconds(whole.history) and parts.metrics == whole.metrics
     with pytest.raises(train.CheckpointError, match="batch_size: expected 128 as in the run to resume, got 32"):
         train.run_recipe("mlp-digits", out=tmp_path / "parts", batch_size=32, resume=True)
@@ -571,7 +574,7 @@ def test_recipe_csv_classification(tmp_path, flowers):
     assert result.metrics["test_accuracy"] > 0.9 > 0.7 > result.metrics["baseline_accuracy"]
     flowers.write_text(flowers.read_text() + "\n1,1,rose")
     with pytest.raises(train.CheckpointError, match="has changed since"):
-        train.run_recipe("mlp-csv", out=tmp_path / "out", resume=True, epochs=50)
+        train.run_recipe("mlp-csv", out=tmp_path / "out", resume=True)
 
 
 def test_recipe_csv_regression(tmp_path, flowers):
@@ -585,3 +588,9 @@ def test_recipe_csv_of_few_rows_has_no_validation(tmp_path, flowers):
     flowers.write_text("a,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(12)))
     result = train.run_recipe("mlp-csv", out=tmp_path / "out", data=str(flowers), target="y", epochs=2)
     assert set(result.history[0]) == {"epoch", "step", "loss", "learning_rate", "seconds"}
+
+
+@pytest.mark.parametrize("name", ["nbdl.models.mlp", "nbdl.train.loop", "nbdl.train.recipes.run"])
+def test_docstring_examples(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -45,12 +45,13 @@ def draw_curve(history: Sequence[dict[str, Any]], title: str) -> str:
         f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>',
     ]
     for position, panel in enumerate(panels):
-        parts += _panel(history, panel, PANEL_HEIGHT * position, position == len(panels) - 1)
+        parts += _panel(history, panel, position, position == len(panels) - 1)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(history: Sequence[dict[str, Any]], names: Sequence[str], top: int, last: bool) -> Iterable[str]:
-    """One pair of axes with a curve a name, labelled at its right end."""
+def _panel(history: Sequence[dict[str, Any]], names: Sequence[str], place: int, last: bool) -> Iterable[str]:
+    """One pair of axes with a curve a name, labelled at its right end; `place` counts the panels above."""
+    top = PANEL_HEIGHT * place
     epochs = [int(record["epoch"]) for record in history]
     curves = {name: [_finite(record.get(name)) for record in history] for name in names}
     values = [value for curve in curves.values() for value in curve if value is not None]
@@ -70,7 +71,7 @@ def _panel(history: Sequence[dict[str, Any]], names: Sequence[str], top: int, la
         yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{top + PANEL_HEIGHT - 8}" text-anchor="middle">epoch</text>'
 
     labels = []
-    for position, (name, curve) in enumerate(curves.items()):
+    for position, (name, curve) in enumerate(curves.items(), start=place):
         color = COLORS[position % len(COLORS)]
         points = [(to_x(epoch), to_y(value)) for epoch, value in zip(epochs, curve, strict=True) if value is not None]
         if not points:

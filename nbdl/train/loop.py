@@ -181,7 +181,7 @@ class Trainer:
         if not math.isfinite(value):
             raise self._diverged(f"loss: expected a finite number, got {value}")
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[attr-defined]
+        loss.backward()
         if self.clip_norm is not None:
             optim.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
@@ -195,7 +195,7 @@ class Trainer:
     def tensors(self, batch: Any) -> list[Tensor]:
         """The fields of a batch as tensors on the run's device."""
         fields = [field if isinstance(field, Tensor) else Tensor(np.asarray(field)) for field in batch]
-        return fields if self.device == "cpu" else [field.to(self.device) for field in fields]  # type: ignore[attr-defined]
+        return fields if self.device == "cpu" else [field.to(self.device) for field in fields]
 
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over all samples of a loader, with the model in evaluation mode."""

@@ -13,8 +13,8 @@ from nbdl.train.callbacks import Callback
 from nbdl.train.loop import Trainer
 
 INTERRUPTED = "\nfinishing the batch, then saving; Ctrl-C again stops at once\n"
-BAR = "{desc}{percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}{postfix}"
-COLUMN = 12
+BAR = "  {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}  {desc}"
+COUNTER, COLUMN = 9, 14  # widths
 
 
 class ProgressTable(Callback):
@@ -44,8 +44,7 @@ class ProgressTable(Callback):
             self._epoch_bar = tqdm(
                 total=len(trainer.loader),
                 initial=trainer.batch,
-                desc=f"{_counter(trainer.epoch + 1, trainer.epochs)}  ",
-                bar_format=BAR,
+                bar_format=_counter(trainer.epoch + 1, trainer.epochs) + BAR,
                 file=self.bar,
                 leave=False,
                 mininterval=0.05,
@@ -53,7 +52,7 @@ class ProgressTable(Callback):
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
         if self._epoch_bar is not None:
-            self._epoch_bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self._epoch_bar.set_description_str(f"loss {loss:.4f}", refresh=False)
             self._epoch_bar.update()
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
@@ -61,9 +60,9 @@ class ProgressTable(Callback):
         if not self._columns:
             self._columns = [name for name in record if name not in ("epoch", "step", "learning_rate", "seconds")]
             names = [name.replace("validation_", "val. ").replace("_", " ") for name in self._columns]
-            self._print(f"{'epoch':>{2 * len(str(trainer.epochs)) + 3}}" + "".join(f"{n:>{COLUMN + 2}}" for n in names))
-        values = "".join(f"{_number(record[name]):>{COLUMN + 2}}" for name in self._columns)
-        self._print(f"{_counter(record['epoch'], trainer.epochs)}{values}{record['seconds']:>10.2f} s")
+            self._print(f"{'epoch':>{COUNTER}}" + "".join(f"{name:>{COLUMN}}" for name in [*names, "seconds"]))
+        values = "".join(f"{_number(record[name]):>{COLUMN}}" for name in self._columns)
+        self._print(f"{_counter(record['epoch'], trainer.epochs)}{values}{record['seconds']:>{COLUMN}.2f}")
 
     def on_interrupt(self, trainer: Trainer) -> None:
         # Straight to the file descriptor: the signal may have come in the middle of a write to the stream.
@@ -76,7 +75,7 @@ class ProgressTable(Callback):
     def _on_compile(self, name: str) -> None:
         self._compiled += 1
         if self._epoch_bar is not None:
-            self._epoch_bar.set_postfix_str(f"compiling kernel {self._compiled}: {name}")
+            self._epoch_bar.set_description_str(f"compiling kernel {self._compiled}: {name}")
         elif self._compiled == 1 and self.bar is None:
             self._print("compiling kernels; the next run finds them in the cache")
 
@@ -90,9 +89,8 @@ class ProgressTable(Callback):
 
 
 def _counter(epoch: int, epochs: int) -> str:
-    """The epoch out of all, " 3/20", aligned."""
-    width = len(str(epochs))
-    return f"  {epoch:>{width}}/{epochs}"
+    """The epoch out of all, "3/20", at the right of its column."""
+    return f"{f'{epoch}/{epochs}':>{COUNTER}}"
 
 
 def _number(value: float) -> str:

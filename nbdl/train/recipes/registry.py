@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,12 +142,16 @@ def find_recipe(name: str) -> Recipe:
 
 def whole(low: int) -> Callable[[Any], int]:
     """Parses whole numbers from `low` up."""
+    expected = f"a whole number from {low} up"
 
     def parse(value: Any) -> int:
-        number_of_it = number(low)(value)
-        if number_of_it != int(number_of_it) or (isinstance(value, str) and not value.strip().lstrip("+-").isdigit()):
-            raise ValueError(f"a whole number from {low} up")
-        return int(number_of_it)
+        try:
+            parsed = int(value) if isinstance(value, str) else operator.index(value)
+        except (ValueError, TypeError):
+            raise ValueError(expected) from None
+        if parsed < low or isinstance(value, bool):
+            raise ValueError(expected)
+        return parsed
 
     return parse
 
