@@ -1,5 +1,7 @@
-"""Activations: `rectifiers` of straight pieces and `smooth` ones."""
+"""Activations: `rectifiers` of straight pieces, `smooth` ones, `gated` and learned ones, and `random_slopes`."""
 
+from nbdl.ops.activation.gated import glu, prelu
+from nbdl.ops.activation.random_slopes import rrelu
 from nbdl.ops.activation.rectifiers import (
     hardshrink,
     hardsigmoid,
@@ -28,6 +30,7 @@ __all__ = [
     "celu",
     "elu",
     "gelu",
+    "glu",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -35,8 +38,10 @@ __all__ = [
     "leaky_relu",
     "logsigmoid",
     "mish",
+    "prelu",
     "relu",
     "relu6",
+    "rrelu",
     "selu",
     "silu",
     "softplus",

@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.activation.in_place import in_place
+from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import UnaryOp, apply_any, typed_number
 from nbdl.runtime.checks import check_float, check_number
@@ -244,7 +244,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([0., 0., 2.])
     """
     if inplace:
-        return in_place(input, relu)
+        return overwrite(input, relu)
     return apply_any(ReluOp, input)
 
 
@@ -289,7 +289,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     check_float("input", input)
     slope = typed_number("negative_slope", check_number("negative_slope", negative_slope), input.dtype)
     if inplace:
-        return in_place(input, lambda x: LeakyReluOp.apply(x, slope))
+        return overwrite(input, LeakyReluOp.apply, slope)
     return LeakyReluOp.apply(input, slope)
 
 
@@ -320,7 +320,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise ArgumentError(f"min_val: expected at most max_val = {max_val}, got {min_val}")
     ends = typed_number("min_val", min_val, input.dtype), typed_number("max_val", max_val, input.dtype)
     if inplace:
-        return in_place(input, lambda x: HardtanhOp.apply(x, *ends))
+        return overwrite(input, HardtanhOp.apply, *ends)
     return HardtanhOp.apply(input, *ends)
 
 
@@ -342,7 +342,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([0.0000, 0.5000, 1.0000])
     """
     check_float("input", input)
-    return in_place(input, HardsigmoidOp.apply) if inplace else HardsigmoidOp.apply(input)
+    return overwrite(input, HardsigmoidOp.apply) if inplace else HardsigmoidOp.apply(input)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -363,7 +363,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([-0.0000,  1.1250,  4.0000])
     """
     check_float("input", input)
-    return in_place(input, HardswishOp.apply) if inplace else HardswishOp.apply(input)
+    return overwrite(input, HardswishOp.apply) if inplace else HardswishOp.apply(input)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -436,5 +436,5 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
         typed_number("value", check_number("value", value), input.dtype),
     )
     if inplace:
-        return in_place(input, lambda x: ThresholdOp.apply(x, *numbers))
+        return overwrite(input, ThresholdOp.apply, *numbers)
     return ThresholdOp.apply(input, *numbers)

@@ -35,7 +35,7 @@ import math
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.activation.in_place import in_place
+from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import UnaryOp, typed_number
 from nbdl.runtime import vecmath
@@ -352,7 +352,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     check_float("input", input)
     number = typed_number("alpha", check_number("alpha", alpha), input.dtype)
-    return in_place(input, lambda x: EluOp.apply(x, number)) if inplace else EluOp.apply(input, number)
+    return overwrite(input, EluOp.apply, number) if inplace else EluOp.apply(input, number)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -380,7 +380,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     number = typed_number("alpha", check_number("alpha", alpha), input.dtype)
     if number == 0:
         raise ArgumentError("alpha: expected a number other than 0")
-    return in_place(input, lambda x: CeluOp.apply(x, number)) if inplace else CeluOp.apply(input, number)
+    return overwrite(input, CeluOp.apply, number) if inplace else CeluOp.apply(input, number)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -401,7 +401,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([-1.1113,  2.1014])
     """
     check_float("input", input)
-    return in_place(input, SeluOp.apply) if inplace else SeluOp.apply(input)
+    return overwrite(input, SeluOp.apply) if inplace else SeluOp.apply(input)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -447,7 +447,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([-0.2689,  0.0000,  1.7616])
     """
     check_float("input", input)
-    return in_place(input, SiluOp.apply) if inplace else SiluOp.apply(input)
+    return overwrite(input, SiluOp.apply) if inplace else SiluOp.apply(input)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -468,7 +468,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([-0.3034,  0.0000,  1.9440])
     """
     check_float("input", input)
-    return in_place(input, MishOp.apply) if inplace else MishOp.apply(input)
+    return overwrite(input, MishOp.apply) if inplace else MishOp.apply(input)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
