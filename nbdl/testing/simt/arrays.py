@@ -31,16 +31,23 @@ class PrecisionError(SimtError):
 class Clock:
     """Who runs now, and when: what errors and the race log need to know of the scheduler."""
 
-    __slots__ = ("block", "block_epoch", "kernel", "thread", "warp_epochs")
+    __slots__ = ("access", "block", "block_epoch", "kernel", "thread", "warp_epochs")
 
     def __init__(self, kernel: str) -> None:
         self.kernel = kernel
         self.thread: Any = None
+        self.access: Access | None = None
+        """What the running thread does until it waits is one access in time."""
         self.block: tuple[int, int, int] = (0, 0, 0)
         self.block_epoch = 0
         """Barriers that the block has passed."""
         self.warp_epochs: list[int] = []
         """The same for `syncwarp`, by warp."""
+
+    def run(self, thread: Any) -> None:
+        """Notes that a thread goes on from here."""
+        self.thread = thread
+        self.access = None
 
     def place(self) -> str:
         """The running thread, in words."""
@@ -167,24 +174,32 @@ class RaceLog:
 
     def read(self, address: int, array: DeviceArray, index: Any) -> None:
         """Notes a read; raises if a write it is not ordered with came before."""
-        access = Access(self._clock, False)
+        access = self._now()
         write = self._writes.get(address)
-        if write is not None and access.conflicts(write):
+        if write is not None and write is not access and access.conflicts(write):
             raise self._error(array, index, "reads", access, "wrote", write)
-        reads = self._reads.setdefault(address, [])
-        if not reads or reads[-1].thread != access.thread or reads[-1].block_epoch != access.block_epoch:
+        reads = self._reads.get(address)
+        if reads is None:
+            self._reads[address] = [access]
+        elif reads[-1] is not access:
             reads.append(access)
 
     def write(self, address: int, array: DeviceArray, index: Any, atomic: bool = False) -> None:
         """Notes a write; raises if a read or write it is not ordered with came before."""
-        access = Access(self._clock, atomic)
+        access = Access(self._clock, atomic) if atomic else self._now()
         write = self._writes.get(address)
-        if write is not None and access.conflicts(write):
+        if write is not None and write is not access and access.conflicts(write):
             raise self._error(array, index, "writes", access, "wrote", write)
         for read in self._reads.pop(address, ()):
-            if access.conflicts(read):
+            if read is not access and access.conflicts(read):
                 raise self._error(array, index, "writes", access, "read", read)
         self._writes[address] = access
+
+    def _now(self) -> Access:
+        access = self._clock.access
+        if access is None:
+            access = self._clock.access = Access(self._clock, False)
+        return access
 
     def _error(self, array: DeviceArray, index: Any, does: str, now: Access, did: str, before: Access) -> RaceError:
         at = ", ".join(str(i) for i in index) if type(index) is tuple else index
@@ -221,10 +236,25 @@ class TrackedArray(DeviceArray):
         self._log.write(self.address(index), self, index)
 
 
+class TrackedArray1(TrackedArray):
+    """The same for one dimension."""
+
+    __slots__ = ()
+    _check = DeviceArray1._check
+
+
+class TrackedArray2(TrackedArray):
+    """The same for two dimensions."""
+
+    __slots__ = ()
+    _check = DeviceArray2._check
+
+
 def device_array(array: np.ndarray, name: str, clock: Clock, precise: bool, log: RaceLog | None) -> DeviceArray:
     """The fastest wrapper that does what is asked."""
     if log is not None:
-        return TrackedArray(array, name, clock, precise, log)
+        tracked = {1: TrackedArray1, 2: TrackedArray2}.get(array.ndim, TrackedArray)
+        return tracked(array, name, clock, precise, log)
     kind = {1: DeviceArray1, 2: DeviceArray2}.get(array.ndim, DeviceArray)
     return kind(array, name, clock, precise)
 

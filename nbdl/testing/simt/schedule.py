@@ -194,7 +194,7 @@ class Scheduler:
             thread.blockIdx.x, thread.blockIdx.y, thread.blockIdx.z = at
         if not self._kernel.waits:
             for thread in self._ordered(self._threads):
-                clock.thread = thread
+                clock.run(thread)
                 self._kernel.function(thread, *arguments)
             return
         for thread in self._threads:
@@ -216,7 +216,7 @@ class Scheduler:
         while running:
             asking = []
             for thread in self._ordered(running):
-                clock.thread = thread
+                clock.run(thread)
                 try:
                     request = thread.generator.send(thread.reply)
                 except StopIteration:
