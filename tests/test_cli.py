@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -276,6 +277,7 @@ def test_killed_without_warning_resumed(tmp_path):
 
 def test_a_terminal_sees_a_bar():
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (30, 100))
     command = [sys.executable, "-m", "nbdl", *SHORT, "--batch-size", "4"]
     process = subprocess.Popen(command, stdout=follower, stderr=follower, stdin=follower)
     os.close(follower)
