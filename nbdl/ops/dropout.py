@@ -339,9 +339,10 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     Gradient:
         For input: dy / (1 - p) where the channel was kept, else 0.
     """
+    rows = _channels(input)
     if input.ndim not in (3, 4):
         warnings.warn(f"input: expected [N, C, H, W], got shape {list(input.shape)}", stacklevel=2)
-    return _apply(input, p, training, inplace, alpha=False, rows=_channels(input))
+    return _apply(input, p, training, inplace, alpha=False, rows=rows)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -166,10 +166,10 @@ def _loss_of(
     def loss(values: np.ndarray) -> float:
         kept, leaf._array = leaf._array, values
         try:
-            outputs = call()
+            outputs = [y._array for y in call()]  # taken here: a function may return the leaf itself
         finally:
             leaf._array = kept
-        return float(sum(np.sum(y._array * v) for y, v in zip(outputs, cotangents, strict=True)))
+        return float(sum(np.sum(y * v) for y, v in zip(outputs, cotangents, strict=True)))
 
     return loss
 

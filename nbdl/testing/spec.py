@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.runtime import philox
 from nbdl.runtime.errors import NbdlError
 from nbdl.testing.draw import Draw
 
@@ -61,6 +63,17 @@ class OpSpec:
 
     def __repr__(self) -> str:
         return f"OpSpec({self.name})"
+
+
+def reseeded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the default random numbers begun anew before each call: equal arguments, equal results."""
+
+    @functools.wraps(function)
+    def repeatable(*arguments: Any, **options: Any) -> Any:
+        philox.manual_seed(0)
+        return function(*arguments, **options)
+
+    return repeatable
 
 
 def to_tensors(arguments: Mapping[str, Any], dtype: Any = np.float64, grad: tuple[str, ...] = ()) -> dict[str, Any]:
