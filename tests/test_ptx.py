@@ -1,6 +1,7 @@
 """Every CUDA kernel compiles for three generations of GPUs, without spills and without float64 in float32 kernels."""
 
 import importlib.util
+import inspect
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from nbdl import nn, optim
 from nbdl.autograd import Tensor
-from nbdl.runtime import arrays, jit, philox
+from nbdl.runtime import arrays, jit, philox, vecmath
 from nbdl.runtime.cuda import compiler
 from nbdl.runtime.cuda.primitives import block_max, block_min, block_sum
 from nbdl.runtime.jit import BLOCK, cuda, cuda_kernel, scalar
@@ -156,6 +157,22 @@ def test_reductions_and_mathematics_compile(dtype):
     assert report.spilled_bytes == 0
     assert bool(report.float64_instructions) == (dtype is np.float64)
     assert report.leaks == ()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_mathematics_compiles_to_straight_lines(dtype):
+    x = np.zeros(4, dtype)
+    for function in vecmath.FUNCTIONS:
+        if len(inspect.signature(function).parameters) > 1:
+            continue
+
+        @cuda_kernel
+        def apply(x, y):
+            y[cuda.threadIdx.x] = function(x[cuda.threadIdx.x])  # noqa: B023
+
+        text = compiler.compile_to_ptx(apply.py_func, compiler.argument_types((x, x)), (8, 0))
+        assert "call" not in text, function.__name__
+        assert dtype is np.float64 or ".f64" not in text, function.__name__
 
 
 @pytest.mark.parametrize("kernel", [_leak_in_scalar, _leak_by_integer, _leak_in_maximum])

@@ -230,6 +230,40 @@ def test_loops_become_vector_instructions(cpu, register):
     assert not [row for row in rows if int(row[2]) < 3 or row[3] == "True"]
 
 
+_DIGEST = """
+import hashlib
+import numpy as np
+from numba import njit
+from nbdl.runtime import vecmath
+from nbdl.runtime.jit import FASTMATH
+digest = hashlib.sha256()
+for name in {names!r}:
+    function = getattr(vecmath, name)
+    @njit(fastmath=FASTMATH, error_model="numpy")
+    def apply(x, y):
+        for i in range(x.size):
+            y[i] = function(x[i])
+    for dtype in (np.float32, np.float64):
+        x = np.linspace(-20, 20, 10_001).astype(dtype)
+        y = np.empty_like(x)
+        apply(x, y)
+        digest.update(np.nan_to_num(y, nan=7).tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names x86 processors")
+def test_bits_do_not_depend_on_the_processor():
+    """The running one, and one without vector registers of 256 bits or fused multiply-add."""
+    digests = set()
+    for cpu in ("", "generic"):
+        environment = os.environ | ({"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""} if cpu else {})
+        code = _DIGEST.format(names=VECTORISED)
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
 def test_exponential_is_faster_than_the_c_library():
     library = elementwise(math.exp)
     x = np.random.default_rng(4).standard_normal(1 << 16).astype(np.float32)
