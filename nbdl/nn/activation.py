@@ -10,7 +10,6 @@ from nbdl.nn import init
 from nbdl.nn.module import Module
 from nbdl.nn.parameter import Parameter, new_parameter
 from nbdl.runtime.checks import check_int
-from nbdl.runtime.errors import ShapeError
 
 # ---------------------------------------------------------------- without options
 
@@ -379,7 +378,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return ops.softmax(input, _dim_or_default(self.dim, input))
+        return ops.softmax(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -397,7 +396,7 @@ class LogSoftmax(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return ops.log_softmax(input, _dim_or_default(self.dim, input))
+        return ops.log_softmax(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -415,7 +414,7 @@ class Softmin(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return ops.softmin(input, _dim_or_default(self.dim, input))
+        return ops.softmin(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -425,14 +424,7 @@ class Softmax2d(Module):
     """Softmax over the channels at each place. Shape: [N, C, H, W] or [C, H, W] to the same."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.ndim not in (3, 4):
-            raise ShapeError(f"input: expected 3 or 4 dimensions, got shape {list(input.shape)}")
-        return ops.softmax(input, -3)
-
-
-def _dim_or_default(dim: int | None, input: Tensor) -> int:
-    """PyTorch's choice where no dimension was given: the classes of a batch."""
-    return dim if dim is not None else 0 if input.ndim in (0, 1, 3) else 1
+        return ops.softmax2d(input)
 
 
 class PReLU(Module):

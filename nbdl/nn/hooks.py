@@ -92,12 +92,12 @@ class _BoundaryOp(Op):
 
     @staticmethod
     def forward(ctx: Context, arrived: Function, *arrays: Any) -> Any:
-        ctx.arrived = arrived  # type: ignore[attr-defined]
+        ctx.arrived = arrived
         return tuple(array.reshape(array.shape) for array in arrays)
 
     @staticmethod
     def backward(ctx: Context, *gradients: Any) -> Any:
-        return (None, *ctx.arrived(gradients))  # type: ignore[attr-defined]
+        return (None, *ctx.arrived(gradients))
 
 
 class _Crossing:

@@ -37,7 +37,7 @@ class NumericalError(NbdlError, ArithmeticError):
     """A value became NaN or infinite where a finite one is needed."""
 
 
-class StateError(NbdlError, KeyError):
+class StateError(NbdlError, KeyError, RuntimeError):
     """A state dict lacks entries or has unexpected ones."""
 
     def __str__(self) -> str:  # KeyError would print the repr, quotes and \\n included
