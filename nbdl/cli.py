@@ -191,7 +191,8 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
         announce=_announce,
         **options,
     )
-    print(f"\n  trained    {len(result.history)} epochs in {result.seconds:.1f} s")
+    kept = f"; kept the weights of epoch {result.best_epoch}" if result.best_epoch < len(result.history) else ""
+    print(f"\n  trained    {len(result.history)} epochs in {result.seconds:.1f} s{kept}")
     print(f"  files      {result.folder}: {', '.join(result.files)}\n")
     for metric, value in reversed(result.metrics.items()):
         print(f"{metric}={value:.4f}")

@@ -24,6 +24,7 @@ class Result:
     Attributes:
         metrics: The test's numbers; the first is the recipe's metric.
         history: One record an epoch.
+        best_epoch: The epoch whose weights were kept: the best on the validation data, or the last.
         seconds: Training time, with that of the parts before a resume.
         folder: Where the files are.
         files: Their names, those for people first.
@@ -32,6 +33,7 @@ class Result:
 
     metrics: dict[str, float]
     history: list[dict[str, Any]]
+    best_epoch: int
     seconds: float
     folder: Path
     files: tuple[str, ...]
@@ -83,6 +85,7 @@ def run_recipe(
     if saved is not None and saved["fingerprint"] != task.fingerprint:
         raise CheckpointError("data: expected the data of the run to resume, got a file that has changed since")
     task.model.to(device=device)
+    stopping = None if task.early_stopping is None else EarlyStopping(patience=task.early_stopping)
     trainer = Trainer(
         task.model,
         task.loader,
@@ -92,11 +95,10 @@ def run_recipe(
         metrics=task.metrics,
         schedule=task.schedule,
         schedule_each=task.schedule_each,
-        callbacks=[EarlyStopping(patience=task.early_stopping)] if task.early_stopping else [],
+        callbacks=callbacks if stopping is None else [stopping, *callbacks],
         device=device,
         settings={"recipe": name, "fingerprint": task.fingerprint, **settings},
     )
-    trainer.callbacks += callbacks
     trainer.keep_in(folder, title=name, resume=resume)
     if announce is not None:
         announce(recipe, task, trainer, folder)
@@ -107,7 +109,8 @@ def run_recipe(
         folder / "result.json", (json.dumps({"settings": trainer.settings, **metrics}, indent=2) + "\n").encode()
     )
     files = ("curve.svg", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors")
-    return Result(metrics, trainer.history, trainer.seconds, folder, files, task)
+    best = trainer.epoch if stopping is None else stopping.best_epoch
+    return Result(metrics, trainer.history, best, trainer.seconds, folder, files, task)
 
 
 def _settings(recipe: Recipe, given: dict[str, Any], saved: dict[str, Any] | None) -> dict[str, Any]:
