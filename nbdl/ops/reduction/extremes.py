@@ -102,6 +102,13 @@ extreme_spread = Spread("extreme", _is_extreme)
 share_spread = Spread("extreme_share", _share)
 tie_quotient = Map2(_quotient)
 
+
+def shared_among_extremes(x: Any, extreme: Any, dy: Any) -> Any:
+    """x [O, R, I], its extremes and their gradients [O, I] -> dx: equal extremes share the gradient evenly."""
+    chosen = extreme_spread(x, extreme, extreme)
+    share = tie_quotient(dy, sum_fold(chosen))
+    return share_spread(chosen, share, share)
+
 # ---------------------------------------------------------------- autograd
 
 
@@ -123,10 +130,8 @@ class ExtremeOp(Op):
     def backward(ctx: Context, dy):
         x, y = ctx.saved
         lines, arrangement = arrange(x, ctx.dims)
-        extreme = arrangement.flat(y, ctx.keepdim)
-        chosen = extreme_spread(lines, extreme, extreme)
-        share = tie_quotient(arrangement.flat(dy, ctx.keepdim), sum_fold(chosen))
-        return arrangement.full(share_spread(chosen, share, share)), None, None, None
+        extreme, dy = arrangement.flat(y, ctx.keepdim), arrangement.flat(dy, ctx.keepdim)
+        return arrangement.full(shared_among_extremes(lines, extreme, dy)), None, None, None
 
 
 class ExtremeAlongOp(Op):

@@ -5,7 +5,8 @@ Forward, for n elements with mean $\mu$ and a correction $c$ (Bessel's correctio
 $$v = \frac{1}{n - c} \sum_r (x_r - \mu)^2, \qquad s = \sqrt v.$$
 
 The mean is taken first and the squares of the deviations in a second pass: $\mathrm{E}[x^2] - \mu^2$ loses every
-digit when $|\mu| \gg s$. With $n \le c$ the divisor is 0.
+digit when $|\mu| \gg s$. Before that the first element is subtracted from all, so that equal elements have the
+deviation 0, not a rounding error. With $n \le c$ the divisor is 0.
 
 Backward: the derivative of $\mu$ drops out, because the deviations add up to 0:
 
@@ -28,6 +29,7 @@ from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.fold import Fold, add
 from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, mean, mean_fold, quotient_map, sum_fold
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims, check_float, check_number
 from nbdl.runtime.jit import scalar
 
@@ -71,7 +73,7 @@ def _deviation(x, mu, unused):
 
 
 @scalar
-def _square(x):
+def square(x):
     return x * x
 
 
@@ -81,7 +83,7 @@ def _root(x):
 
 
 deviation_spread = Spread("deviation", _deviation)
-square_fold = Fold("square_sum", _square, add, 0, merge=sum_fold)
+square_fold = Fold("square_sum", square, add, 0, merge=sum_fold)
 root_map = Map1(_root)
 
 # ---------------------------------------------------------------- backward
@@ -116,10 +118,13 @@ class VarOp(Op):
     def forward(ctx: Context, x, dims, correction, keepdim, root):
         lines, arrangement = arrange(x, dims)
         count = arrangement.sizes[1]
+        if count:
+            first = arrays.contiguous(lines[:, 0])
+            lines = deviation_spread(lines, first, first)
         average = mean_fold(lines, count)
         deviations = deviation_spread(lines, average, average)
-        divisor = x.dtype.type(count - correction if count > correction else 0)
-        y = quotient_map(square_fold(deviations), divisor)
+        divisor = x.dtype.type(count - correction)
+        y = quotient_map(square_fold(deviations), x.dtype.type(max(count - correction, 0)))
         if root:
             y = root_map(y)
         ctx.save(deviations, y)

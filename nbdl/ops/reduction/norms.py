@@ -17,6 +17,7 @@ and 0 where y is 0. For the infinite orders the elements that attain the norm sh
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import Dims, check_elements, float_input
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extremes import max_fold, min_fold, shared_among_extremes
-from nbdl.ops.reduction.fold import Fold, add, greater, lesser, maximum, minimum
+from nbdl.ops.reduction.fold import Fold, add, greater, lesser, maximum, minimum, plain
+from nbdl.ops.reduction.moments import square, square_fold
 from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, one_if_nonzero, sum_fold
 from nbdl.runtime import arrays
@@ -64,11 +66,6 @@ def _magnitude(x):
 
 
 @scalar
-def _square(x):
-    return x * x
-
-
-@scalar
 def _root(total, count):
     return math.sqrt(total)
 
@@ -79,16 +76,163 @@ def _power(x, p):
 
 
 @scalar
-def _power_root(total, p):
-    return total ** (p / (p * p))
+def _raised(x, exponent):
+    return x**exponent
 
 
-_squares = Fold("square_sum", _square, add, 0, merge=sum_fold)
-_roots = Fold("sum_root", lambda_plain := scalar(lambda x: x), add, 0, finish=_root, chunks=sum_fold)
-norm_folds = {
-    2.0: Fold("norm2", _square, add, 0, finish=_root, chunks=_squares, merge=_roots),
+_root_fold = Fold("sum_root", plain, add, 0, finish=_root, chunks=sum_fold)
+
+NORM_FOLDS = {
+    2.0: Fold("norm2", square, add, 0, finish=_root, chunks=square_fold, merge=_root_fold),
     1.0: Fold("norm1", _magnitude, add, 0, merge=sum_fold),
     0.0: Fold("norm0", one_if_nonzero, add, 0, merge=sum_fold),
     math.inf: Fold("norm_inf", _magnitude, maximum, 0, combine_cuda=greater, merge=max_fold),
     -math.inf: Fold("norm_minus_inf", _magnitude, minimum, np.inf, combine_cuda=lesser, merge=min_fold),
 }
+
+power_map = Map1(_power)
+raised_map = Map1(_raised)
+
+# ---------------------------------------------------------------- backward
+
+
+@scalar
+def _norm2_gradient(x, y, dy):
+    return x * (dy / y) if y != 0 else ZERO
+
+
+@scalar
+def _signed(x, g):
+    return g if x > 0 else -g if x < 0 else ZERO
+
+
+@scalar
+def _norm1_gradient(x, y, dy):
+    return _signed(x, dy)
+
+
+@scalar
+def _norm_factor(dy, y, exponent):
+    return dy / y**exponent if y != 0 else ZERO
+
+
+@scalar
+def _norm_gradient(x, exponent, factor):
+    return _signed(x, factor) * abs(x) ** exponent if x != 0 else ZERO
+
+
+norm2_spread = Spread("norm2_backward", _norm2_gradient)
+norm1_spread = Spread("norm1_backward", _norm1_gradient)
+norm_spread = Spread("norm_backward", _norm_gradient)
+norm_factor_map = Map2(_norm_factor)
+magnitude_map = Map1(_magnitude)
+signed_map = Map2(_signed)
+
+# ---------------------------------------------------------------- autograd
+
+
+class NormOp(Op):
+    """y = norm of x: saves x and y."""
+
+    @staticmethod
+    def forward(ctx: Context, x, order, dims, keepdim):
+        if order in NORM_FOLDS:
+            y = NORM_FOLDS[order].over(x, dims, keepdim)
+        else:
+            total = sum_fold.over(power_map(x, x.dtype.type(order)), dims, keepdim)
+            y = raised_map(total, x.dtype.type(1 / order))
+        ctx.save(x, y)
+        ctx.options = order, dims, keepdim
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        x, y = ctx.saved
+        order, dims, keepdim = ctx.options
+        lines, arrangement = arrange(x, dims)
+        y, dy = arrangement.flat(y, keepdim), arrangement.flat(dy, keepdim)
+        if order == 0:
+            dx = arrays.full(arrangement.sizes, 0, x.dtype)
+        elif order == 1:
+            dx = norm1_spread(lines, y, dy)
+        elif order == 2:
+            dx = norm2_spread(lines, y, dy)
+        elif math.isinf(order):
+            dx = signed_map(lines, shared_among_extremes(magnitude_map(lines), y, dy))
+        else:
+            exponent = x.dtype.type(order - 1)
+            dx = norm_spread(lines, arrays.full(y.shape, exponent, y.dtype), norm_factor_map(dy, y, exponent))
+        return arrangement.full(dx), None, None, None
+
+
+# ---------------------------------------------------------------- public
+
+
+def vector_norm(
+    input: Tensor, ord: float = 2.0, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    r"""The p-norm over the given dimensions: $\big( \sum_r |x_r|^p \big)^{1/p}$.
+
+    Args:
+        input: [*], float32 or float64.
+        ord: The order p: any number; infinity for the greatest magnitude, minus infinity for the least, 0 for the
+            number of elements that are not 0.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to compute in and to return; None for the input's.
+
+    Returns:
+        The norms.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+        ShapeError: The dimension is empty and the order is infinite or negative.
+        ArgumentTypeError: The order is no number.
+
+    Gradient:
+        For input; 0 where the norm is 0.
+
+    Example:
+        >>> nbdl.ops.vector_norm(nbdl.tensor([3.0, 4.0]))
+        tensor(5.)
+    """
+    if isinstance(ord, bool) or not isinstance(ord, Real):
+        raise ArgumentTypeError(f"ord: expected a number, got {ord!r}")
+    if math.isnan(ord):
+        raise ArgumentError("ord: expected a number, got NaN")
+    input = float_input(input, dtype)
+    dims = check_dims("dim", dim, input.ndim)
+    if ord < 0 or ord == math.inf:
+        check_elements(input, dims)
+    return NormOp.apply(input, float(ord), dims, keepdim)
+
+
+def norm(input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The norm of the elements over the given dimensions, taken as one vector.
+
+    Args:
+        input: [*], float32 or float64.
+        p: The order, a number; 'fro' or None for 2.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to compute in and to return; None for the input's.
+
+    Returns:
+        The norms.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: p is a name other than 'fro'.
+
+    Gradient:
+        For input; 0 where the norm is 0.
+
+    Example:
+        >>> nbdl.ops.norm(nbdl.tensor([[3.0, 0.0], [0.0, 4.0]]))
+        tensor(5.)
+    """
+    if isinstance(p, str) and p != "fro":
+        raise ArgumentError(f"p: expected a number or 'fro', got {p!r}")
+    return vector_norm(input, 2.0 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)

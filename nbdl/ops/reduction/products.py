@@ -62,7 +62,7 @@ def _other_factors(x, zeros, product):
 
 
 zero_count_fold = Fold("zero_count", _one_if_zero, add, 0, merge=sum_fold)
-nonzero_prod_fold = Fold("nonzero_prod", _nonzero, multiply, 1)
+nonzero_prod_fold = Fold("nonzero_prod", _nonzero, multiply, 1, merge=prod_fold)
 prod_spread = Spread("prod_backward", _other_factors)
 product_map = Map2(multiply)
 

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.maps import Map1
 from nbdl.ops.reduction.arguments import Dims, float_input, with_dtype
 from nbdl.ops.reduction.arrangement import arrange, expand
 from nbdl.ops.reduction.fold import Fold, add, divide, plain
 from nbdl.ops.reduction.spread import Spread
-from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import INT64
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.jit import scalar
 
 # ---------------------------------------------------------------- reference
 
@@ -67,34 +68,7 @@ count_fold = Fold("count_nonzero", one_if_nonzero, add, 0, merge=sum_fold)
 # ---------------------------------------------------------------- backward
 
 
-@cpu_kernel
-def _divide_cpu(x, count, y, start, stop):
-    """x, y [N]: y = x / count. One task an element."""
-    for i in range(start, stop):
-        y[i] = x[i] / x.dtype.type(count)
-
-
-@cuda_kernel
-def _divide_cuda(x, count, y):
-    """As the CPU twin. One thread an element."""
-    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    if i < x.shape[0]:
-        y[i] = x[i] / x.dtype.type(count)
-
-
-divide_by = Kernel(
-    cpu=_divide_cpu,
-    cuda=_divide_cuda,
-    tasks=lambda x, count, y: x.shape[0],
-    blocks=lambda x, count, y: -(-x.shape[0] // BLOCK),
-)
-
-
-def divided(x: Any, count: int) -> Any:
-    """A new contiguous array x / count."""
-    y = memory.empty(x.shape, x.dtype)
-    divide_by(arrays.contiguous(x).reshape(-1), count, y.reshape(-1))
-    return y
+quotient_map = Map1(divide)
 
 
 @scalar
@@ -131,7 +105,7 @@ class MeanOp(Op):
 
     @staticmethod
     def backward(ctx: Context, dy):
-        return expand(divided(dy, ctx.count), ctx.shape, ctx.dims, ctx.keepdim), None, None
+        return expand(quotient_map(dy, dy.dtype.type(ctx.count)), ctx.shape, ctx.dims, ctx.keepdim), None, None
 
 
 class NansumOp(Op):
@@ -180,7 +154,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     input = with_dtype(input, dtype)
     dims = check_dims("dim", dim, input.ndim)
     if input.dtype.kind != "f" and dtype is None:
-        input = with_dtype(input, INT64)
+        input = to_dtype(input, INT64)
     return SumOp.apply(input, dims, keepdim)
 
 
