@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdl.autograd.printing import format_array
+from nbdl.runtime.devices import device
 from nbdl.runtime.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from nbdl.autograd.graph import Context
+
+_CPU, _CUDA = device("cpu"), device("cuda")
 
 _SILENT_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_))
 
@@ -95,8 +98,8 @@ class Tensor:
         return self._array.ndim
 
     @property
-    def device(self) -> str:
-        return "cpu" if isinstance(self._array, np.ndarray) else "cuda"
+    def device(self) -> device:
+        return _CPU if isinstance(self._array, np.ndarray) else _CUDA
 
     @property
     def is_leaf(self) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import activation, elementwise, indexing, shape
+from nbdl.ops import activation, creation, elementwise, indexing, shape
 from nbdl.ops.activation import *  # noqa: F403
+from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
 from nbdl.ops.dropout import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
+from nbdl.ops.embedding import embedding  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.shape import *  # noqa: F403
@@ -41,6 +43,8 @@ METHODS: dict[str, Any] = {
     "__pos__": elementwise.positive,
     "__invert__": elementwise.bitwise_not,
     **operators.OPERATORS,
+    # creation
+    **creation.METHODS,
     # reduction
     # shape
     "broadcast_to": shape.broadcast_to,
@@ -82,6 +86,29 @@ METHODS: dict[str, Any] = {
     # indexing
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
+    "argwhere": indexing.argwhere,
+    "gather": indexing.gather,
+    "index_add": indexing.index_add,
+    "index_copy": indexing.index_copy,
+    "index_fill": indexing.index_fill,
+    "index_select": indexing.index_select,
+    "masked_scatter": indexing.masked_scatter,
+    "masked_select": indexing.masked_select,
+    "narrow": indexing.narrow,
+    "nonzero": indexing.nonzero,
+    "scatter": indexing.scatter,
+    "scatter_add": indexing.scatter_add,
+    "scatter_reduce": indexing.scatter_reduce,
+    "select": indexing.select,
+    "take": indexing.take,
+    "take_along_dim": indexing.take_along_dim,
+    "index_add_": in_place.in_place(indexing.index_add),
+    "index_copy_": in_place.in_place(indexing.index_copy),
+    "index_fill_": in_place.in_place(indexing.index_fill),
+    "masked_scatter_": in_place.in_place(indexing.masked_scatter),
+    "scatter_": in_place.in_place(indexing.scatter),
+    "scatter_add_": in_place.in_place(indexing.scatter_add),
+    "scatter_reduce_": in_place.in_place(indexing.scatter_reduce),
     # matmul
     "__matmul__": matmul,
     "bmm": bmm,

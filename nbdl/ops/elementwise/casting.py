@@ -10,7 +10,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.maps import Map1
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.dtypes import BOOL, INT64, as_dtype
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError
+from nbdl.runtime.devices import is_device, require
 from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- scalar functions
@@ -55,6 +55,25 @@ class ToOp(Op):
     @staticmethod
     def backward(ctx: Context, dy):
         return cast(dy, ctx.dtype), None
+
+
+class ToDeviceOp(Op):
+    """y = x in the memory of another device."""
+
+    @staticmethod
+    def forward(ctx: Context, x, kind):
+        ctx.kind = "cpu" if kind == "cuda" else "cuda"
+        return ToDeviceOp.moved(x, kind)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        return ToDeviceOp.moved(dy, ctx.kind), None
+
+    @staticmethod
+    def moved(x: Any, kind: str) -> Any:
+        from nbdl.runtime.cuda import memory as cuda_memory
+
+        return cuda_memory.to_device(x) if kind == "cuda" else cuda_memory.to_host(x)
 
 
 class CloneOp(Op):
@@ -160,31 +179,10 @@ def to(input: Tensor, *arguments: Any, dtype: Any = None, device: Any = None, co
             device = argument
         else:
             dtype = argument
-    if device is not None:
-        check_device(device)
     result = input if dtype is None else to_dtype(input, dtype)
+    if device is not None and require(device) != result.device:
+        return ToDeviceOp.apply(result, require(device))
     return clone(result) if copy and result is input else result
-
-
-def is_device(value: Any) -> bool:
-    """Whether the value names a device."""
-    text = getattr(value, "type", value)
-    return isinstance(text, str) and text.split(":")[0] in ("cpu", "cuda")
-
-
-def check_device(device: Any, name: str = "device") -> str:
-    """The device's name, if this computer has it."""
-    if not is_device(device):
-        if isinstance(device, str):
-            raise ArgumentError(f"{name}: expected 'cpu' or 'cuda', got {device!r}")
-        raise ArgumentTypeError(f"{name}: expected 'cpu' or 'cuda', got {device!r}")
-    kind = getattr(device, "type", device).split(":")[0]
-    if kind == "cuda":
-        raise DeviceError(
-            "device: no CUDA device is available; install nbdl[cuda12] or nbdl[cuda13] on a computer with an NVIDIA "
-            "GPU and its driver, or use device='cpu'"
-        )
-    return kind
 
 
 def _caster(name: str, dtype: Any) -> Any:
