@@ -58,7 +58,7 @@ def _teach_dtype_of_numbers() -> None:
     from numba.cuda.extending import infer_getattr, lower_getattr
     from numba.cuda.typing.templates import AttributeTemplate
 
-    class NumberAttributes(AttributeTemplate):  # type: ignore[misc]
+    class NumberAttributes(AttributeTemplate):
         key = types.Number
 
         def resolve_dtype(self, number: Any) -> Any:
