@@ -8,6 +8,8 @@ from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.ops.creation import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
+from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.shape import *  # noqa: F403
 from nbdl.runtime.errors import (
     ArgumentError,
     ArgumentTypeError,

@@ -8,16 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import activation, creation, elementwise, indexing, shape
+from nbdl.ops import activation, creation, elementwise, indexing, reduction, shape
 from nbdl.ops.activation import *  # noqa: F403
 from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
+from nbdl.ops.distance import *  # noqa: F403
 from nbdl.ops.dropout import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
+from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
+from nbdl.ops.softmax import log_softmax, softmax, softmax2d, softmin  # noqa: F401
 
 METHODS: dict[str, Any] = {
     # elementwise
@@ -46,6 +49,7 @@ METHODS: dict[str, Any] = {
     # creation
     **creation.METHODS,
     # reduction
+    **{name: getattr(reduction, name) for name in reduction.METHODS},
     # shape
     "broadcast_to": shape.broadcast_to,
     "chunk": shape.chunk,
@@ -123,6 +127,8 @@ METHODS: dict[str, Any] = {
     "relu": activation.relu,
     "relu_": in_place.in_place(activation.relu),
     # softmax
+    "log_softmax": log_softmax,
+    "softmax": softmax,
 }
 
 for _name, _function in METHODS.items():

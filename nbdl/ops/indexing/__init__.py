@@ -1,8 +1,44 @@
 """Indexing: elements chosen by number, read and written, and the scatter gradients of reading.
 
-`rows` holds the kernels for whole rows, `subscript` is x[index].
+`rows` holds the kernels for whole rows, `subscript` is x[index], `elements` picks and scatters element by element
+along a dimension, `reductions` scatters with a reduction, `selection` works on slices and masks.
 """
 
-from nbdl.ops.indexing.subscript import getitem, setitem
+from nbdl.ops.indexing.elements import gather, scatter, scatter_add, take_along_dim
+from nbdl.ops.indexing.reductions import scatter_reduce
+from nbdl.ops.indexing.selection import (
+    argwhere,
+    index_add,
+    index_copy,
+    index_fill,
+    index_select,
+    masked_scatter,
+    masked_select,
+    narrow,
+    nonzero,
+    one_hot,
+    select,
+    take,
+)
+from nbdl.ops.indexing.subscript import getitem, setitem  # noqa: F401 (bound as an operator)
 
-__all__ = ["getitem", "setitem"]
+__all__ = [
+    "argwhere",
+    "gather",
+    "getitem",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_select",
+    "masked_scatter",
+    "masked_select",
+    "narrow",
+    "nonzero",
+    "one_hot",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "select",
+    "take",
+    "take_along_dim",
+]

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, is_grad_enabled
+from nbdl.ops.elementwise.in_place import check_writable
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError, IndexRangeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, IndexRangeError, ShapeError
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
@@ -368,12 +369,7 @@ def assign(input: Tensor, op: type[Op], *arguments: Any) -> None:
         op.apply(input, *arguments)
         input._version[0] += 1
         return
-    if input.requires_grad and input.is_leaf:
-        raise GradientError("a leaf tensor that requires gradients cannot be changed in place; use no_grad()")
-    if type(input._array.base) is np.ndarray and (input._node is None or input._node.op.is_view):
-        raise GradientError(
-            "a view cannot be changed in place while gradients are recorded; write to its base or clone() it"
-        )
+    check_writable(input)
     written = op.apply(input, *arguments)
     input._version[0] += 1
     input._node, input._output = written._node, written._output
