@@ -109,6 +109,7 @@ def shared_among_extremes(x: Any, extreme: Any, dy: Any) -> Any:
     share = tie_quotient(dy, sum_fold(chosen))
     return share_spread(chosen, share, share)
 
+
 # ---------------------------------------------------------------- autograd
 
 

@@ -143,7 +143,9 @@ class VarOp(Op):
 # ---------------------------------------------------------------- public
 
 
-def _moment(input: Tensor, dim: Dims | bool, unbiased: bool | None, correction: Any, keepdim: bool, root: bool) -> Tensor:
+def _moment(
+    input: Tensor, dim: Dims | bool, unbiased: bool | None, correction: Any, keepdim: bool, root: bool
+) -> Tensor:
     if isinstance(dim, bool):  # var(input, unbiased)
         dim, unbiased = None, dim
     if correction is None:

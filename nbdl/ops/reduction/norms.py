@@ -208,7 +208,9 @@ def vector_norm(
     return NormOp.apply(input, float(ord), dims, keepdim)
 
 
-def norm(input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def norm(
+    input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """The norm of the elements over the given dimensions, taken as one vector.
 
     Args:
