@@ -261,7 +261,7 @@ def device_array(array: np.ndarray, name: str, clock: Clock, precise: bool, log:
 
 def poison(array: np.ndarray) -> np.ndarray:
     """Fills an array with NaN, or for integers with all bits set: nobody has written there yet."""
-    array.view(np.uint8).fill(0xFF)
+    array.reshape(-1).view(np.uint8).fill(0xFF)
     return array
 
 
