@@ -434,6 +434,7 @@ def test_target_runs_the_cuda_twins():
     x = numbers(200)
     seen = []
     with simt.target(observe=lambda kernel, arguments: seen.append((kernel.name, len(arguments)))):
+        assert np.isnan(memory.empty((), np.float32))
         y = memory.empty((200,), np.float32)
         assert np.isnan(y).all()
         double(x, y)
