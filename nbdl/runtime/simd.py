@@ -237,20 +237,23 @@ def copy_vector(typing_context, source, target):
 
 
 @intrinsic
-def transpose_square(typing_context, source, source_row, target, target_row):
+def transpose_square(typing_context, source, source_row, rows, target, target_row):
     """target[j * target_row + i] = source[i * source_row + j] for a square of `vector_lanes` elements a side.
 
+    Where the source has fewer `rows`, its last one stands for those that are missing.
     A butterfly: at distance d = lanes/2, ..., 2, 1, rows i and i + d swap the blocks of d elements that lie off the
     diagonal.
     """
 
     def codegen(context, builder, signature, arguments):
-        source, source_row, target, target_row = arguments
+        source, source_row, source_rows, target, target_row = arguments
         count = lanes(signature.args[0].dtype)
         vector = ir.VectorType(context.get_value_type(signature.args[0].dtype), count)
-        rows = [
-            _load(builder, _at(builder, source, builder.mul(source_row, _integer(i))), vector) for i in range(count)
-        ]
+        last = builder.sub(source_rows, _integer(1))
+        rows = []
+        for i in range(count):
+            row = builder.select(builder.icmp_signed("<", _integer(i), last), _integer(i), last)
+            rows.append(_load(builder, _at(builder, source, builder.mul(source_row, row)), vector))
         distance = count // 2
         while distance:
             upper = [count + (lane ^ distance) if lane & distance else lane for lane in range(count)]
@@ -268,7 +271,7 @@ def transpose_square(typing_context, source, source_row, target, target_row):
             _store(builder, rows[i], _at(builder, target, builder.mul(target_row, _integer(i))))
         return context.get_dummy_value()
 
-    return types.void(source, types.int64, target, types.int64), codegen
+    return types.void(source, types.int64, types.int64, target, types.int64), codegen
 
 
 # ---------------------------------------------------------------- the register tile

@@ -29,31 +29,42 @@ AHEAD = 4
 
 @cpu_function
 def _pack_columns(b, b_inner, b_column, depth, columns, width, panels):
-    """Puts b [depth, columns] of any strides into panels [panel, depth, width], zeros right of the last column."""
+    """Puts b [depth, columns] of any strides into panels [panel, depth, width]; to the right of it lies anything."""
     lanes = vector_lanes(b)
-    whole = columns // lanes * lanes
-    squares = depth // lanes * lanes
     if b_column == 1:
+        whole = columns // lanes * lanes
         for k in range(depth):
             for left in range(0, whole, width):
-                panel = advance(panels, (left * depth) + k * width)
+                panel = advance(panels, left * depth + k * width)
                 for j in range(0, min(width, whole - left), lanes):
                     prefetch(advance(b, (k + AHEAD) * b_inner + left + j))
                     copy_vector(advance(b, k * b_inner + left + j), advance(panel, j))
+        if whole < columns:
+            # A vector may reach into the next rows, whose elements do no harm, but not past the last one.
+            beyond = lanes - (columns - whole)
+            safe = max(0, depth - -(-beyond // b_inner)) if b_inner > 0 else 0
+            panel = advance(panels, whole // width * depth * width + whole % width)
+            for k in range(safe):
+                copy_vector(advance(b, k * b_inner + whole), advance(panel, k * width))
+            for k in range(safe, depth):
+                for j in range(columns - whole):
+                    panel[k * width + j] = b[k * b_inner + whole + j]
     elif b_inner == 1:
-        for j in range(0, whole, lanes):
+        squares = depth // lanes * lanes
+        for j in range(0, columns, lanes):
+            rows = min(lanes, columns - j)
+            source = advance(b, j * b_column)
             panel = advance(panels, j // width * depth * width + j % width)
             for k in range(0, squares, lanes):
-                transpose_square(advance(b, k + j * b_column), b_column, advance(panel, k * width), width)
-            for i in range(lanes):
+                transpose_square(advance(source, k), b_column, rows, advance(panel, k * width), width)
+            for i in range(rows):
                 for k in range(squares, depth):
-                    panel[k * width + i] = b[k + (j + i) * b_column]
+                    panel[k * width + i] = source[k + i * b_column]
     else:
-        whole = 0
-    for j in range(whole, -(-columns // width) * width):
-        panel = advance(panels, j // width * depth * width + j % width)
-        for k in range(depth):
-            panel[k * width] = b[k * b_inner + j * b_column] if j < columns else 0
+        for j in range(columns):
+            panel = advance(panels, j // width * depth * width + j % width)
+            for k in range(depth):
+                panel[k * width] = b[k * b_inner + j * b_column]
 
 
 @cpu_function
