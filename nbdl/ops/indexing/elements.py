@@ -388,7 +388,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         raise ShapeError(
             f"indices: shape {list(indices.shape)} does not broadcast to {list(input.shape)} except in dimension {dim}"
         ) from None
-    source = expand(input, *shape[:dim], input.shape[dim], *shape[dim + 1 :]) if input.ndim else input
+    source = expand(input, (*shape[:dim], input.shape[dim], *shape[dim + 1 :])) if input.ndim else input
     wanted = indices._array
     if wanted.ndim:
         wanted = np.broadcast_to(wanted, (*shape[:dim], wanted.shape[dim], *shape[dim + 1 :]))

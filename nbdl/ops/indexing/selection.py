@@ -245,7 +245,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | float) ->
         filled = to_dtype(value, input.dtype)
     else:
         filled = wrap(np.asarray(value, input.dtype))
-    source = expand(filled, *input.shape[:dim], len(ids), *input.shape[dim + 1 :]) if input.ndim else filled
+    source = expand(filled, (*input.shape[:dim], len(ids), *input.shape[dim + 1 :])) if input.ndim else filled
     return IndexCopyOp.apply(input, source, dim, ids)
 
 

@@ -41,6 +41,7 @@ from nbdl.ops.shape.views import (
     view,
     view_as,
 )
+from nbdl.ops.shape.views import variadic as variadic  # for the table of methods
 
 __all__ = [
     "broadcast_tensors",

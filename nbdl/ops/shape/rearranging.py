@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class RepeatOp(Op):
         return sum_to_shape(arrays.contiguous(dy).reshape(ctx.tiled), ctx.once).reshape(ctx.shape), None
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, repeats: Sequence[int]) -> Tensor:
     """Lays copies of a tensor side by side along each dimension.
 
     Args:
@@ -76,7 +75,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return RepeatOp.apply(input, counts)
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """As `repeat`, with missing leading numbers taken as 1."""
     counts = sizes_of("dims", dims)
     return repeat(input, (1,) * (input._array.ndim - len(counts)) + counts)
@@ -161,7 +160,7 @@ def _flipped(x, dims):
     return y
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
     """A copy with the given dimensions reversed.
 
     Args:
@@ -302,7 +301,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
         >>> nbdl.ops.roll(nbdl.tensor([1, 2, 3]), 1)
         tensor([3, 1, 2])
     """
-    steps = sizes_of("shifts", (shifts,))
+    steps = sizes_of("shifts", shifts)
     if dims is None or dims == ():
         if len(steps) != 1:
             raise ArgumentError(f"shifts: expected one number where dims is not given, got {list(steps)}")

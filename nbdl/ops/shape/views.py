@@ -12,9 +12,10 @@ The references are NumPy's functions of the same names.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,28 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, IndexRangeErro
 # ---------------------------------------------------------------- arguments
 
 
-def sizes_of(name: str, sizes: Sequence[Any]) -> tuple[int, ...]:
-    """The sizes of a call f(2, 3), f((2, 3)) or f([2, 3]), as a tuple of ints."""
-    if len(sizes) == 1 and isinstance(sizes[0], Iterable) and not isinstance(sizes[0], Tensor):
-        sizes = tuple(sizes[0])
+def sizes_of(name: str, sizes: Any) -> tuple[int, ...]:
+    """Sizes or dimensions as a tuple of ints; one integer stands for itself."""
+    if type(sizes) is not tuple:
+        sizes = tuple(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, Tensor) else (sizes,)
     try:
         return tuple([operator.index(size) for size in sizes])
     except TypeError:
         raise ArgumentTypeError(f"{name}: expected integers, got {sizes!r}") from None
+
+
+def variadic(function: Callable[[Tensor, Any], Tensor]) -> Callable[..., Tensor]:
+    """The method of a function f(input, sizes): it may also be called as x.f(2, 3)."""
+
+    @functools.wraps(function)
+    def method(input: Tensor, *sizes: Any, **named: Any) -> Tensor:
+        if named:
+            return function(input, **named)
+        if len(sizes) == 1 and type(sizes[0]) is not int:
+            return function(input, sizes[0])
+        return function(input, sizes)
+
+    return method
 
 
 def infer_shape(name: str, sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -82,12 +97,12 @@ def view_or_none(x: Any, shape: tuple[int, ...]) -> Any:
         return None
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     r"""The same elements, in row-major order, in another shape; a view where possible, else a copy.
 
     Args:
         input: [*], any dtype.
-        shape: The new sizes, as integers or one sequence; one of them may be -1 and is inferred.
+        shape: The new sizes; one of them may be -1 and is inferred.
 
     Returns:
         [*shape], dtype of the input.
@@ -107,7 +122,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return ReshapeOp.apply(input, infer_shape("shape", sizes_of("shape", shape), input._array.size))
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, shape: Sequence[int]) -> Tensor:
     """As `reshape`, but never a copy.
 
     Args:
@@ -124,7 +139,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         For input: dy in the input's shape.
 
     Example:
-        >>> nbdl.ops.view(nbdl.tensor([1, 2, 3, 4]), 2, 2)
+        >>> nbdl.ops.view(nbdl.tensor([1, 2, 3, 4]), (2, 2))
         tensor([[1, 2],
                 [3, 4]])
     """
@@ -210,7 +225,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """
     shape = input._array.shape
     dim = check_dim("dim", dim, len(shape))
-    inner = infer_shape("sizes", sizes_of("sizes", (sizes,)), shape[dim])
+    inner = infer_shape("sizes", sizes_of("sizes", sizes), shape[dim])
     return ReshapeOp.apply(input, (*shape[:dim], *inner, *shape[dim + 1 :]))
 
 
@@ -291,7 +306,7 @@ class PermuteOp(Op):
         return dy.transpose(inverse), None
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """The dimensions in another order.
 
     Args:
@@ -462,7 +477,7 @@ def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
     return arrays.sum_rows(stacked).reshape(shape)
 
 
-def expand(input: Tensor, *sizes: Any) -> Tensor:
+def expand(input: Tensor, sizes: Sequence[int]) -> Tensor:
     r"""Repeats the tensor along dimensions of size 1 and new leading dimensions, without copying.
 
     Several elements of the result share one place in memory: clone() before writing to it.
@@ -481,7 +496,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
         For input: the sum of dy over the repeats.
 
     Example:
-        >>> nbdl.ops.expand(nbdl.tensor([[1], [2]]), 2, 3)
+        >>> nbdl.ops.expand(nbdl.tensor([[1], [2]]), (2, 3))
         tensor([[1, 1, 1],
                 [2, 2, 2]])
     """
