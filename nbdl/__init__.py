@@ -6,7 +6,10 @@ import numpy as _np
 
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
 from nbdl.ops.creation import *  # noqa: F403
+from nbdl.ops.distance import *  # noqa: F403
+from nbdl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
@@ -15,6 +18,7 @@ from nbdl.runtime.errors import (
     ArgumentTypeError,
     DeviceError,
     DTypeError,
+    FileFormatError,
     GradientError,
     IndexRangeError,
     NbdlError,
@@ -23,6 +27,7 @@ from nbdl.runtime.errors import (
     StateError,
 )
 from nbdl.runtime.threads import get_num_threads, set_num_threads
+from nbdl.serialization import load, save
 
 __version__ = "0.1.0"
 

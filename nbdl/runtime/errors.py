@@ -42,3 +42,7 @@ class StateError(NbdlError, KeyError, RuntimeError):
 
     def __str__(self) -> str:  # KeyError would print the repr, quotes and \\n included
         return str(self.args[0]) if self.args else ""
+
+
+class FileFormatError(NbdlError, ValueError):
+    """A file is damaged, or of another format than the function reads."""

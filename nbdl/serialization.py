@@ -1,0 +1,219 @@
+"""Saving and loading: tensors in a safetensors file that is complete, checked and never executed.
+
+A file holds the tensors under their names, so that any reader of the format gets at them; in a nested object a tensor
+is named by its place (`optimizer.state.3.exp_avg`). Numbers, texts and the nesting are JSON in the header's metadata.
+There is no pickle.
+
+The SHA-256 in the metadata covers every byte of the file, taken with its own 64 digits as zeros. A file is written
+beside its final name, brought to the disk and only then renamed, so that a crash at any instant leaves the old file or
+the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from nbdl.autograd import Tensor
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, FileFormatError
+
+NO_DIGEST = "0" * 64
+LENGTH_BYTES = 8  # a file begins with the header's length, then comes the header in JSON, then the tensors
+RESERVED = ("sha256", "structure")
+
+_DTYPES = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
+    "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+
+
+def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes an object with its tensors to a file, completely or not at all.
+
+    Args:
+        obj: Tensors, NumPy arrays, numbers, texts, booleans and None in dicts, lists and tuples. A state dict becomes
+            a file that any reader of the safetensors format understands.
+        f: The file's path, or a binary file that is open for writing.
+        metadata: Texts to store with it.
+
+    Raises:
+        ArgumentTypeError: The object holds something else.
+        ArgumentError: A name in the metadata is reserved.
+        OSError: The disk is full or the folder cannot be written to; an existing file is still there.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
+        >>> model = nbdl.nn.Linear(2, 1)
+        >>> nbdl.save(model.state_dict(), path)
+        >>> model.load_state_dict(nbdl.load(path))
+        <All keys matched successfully>
+    """
+    contents = to_bytes(obj, metadata)
+    if isinstance(f, (str, os.PathLike)):
+        write_durably(Path(f), contents)
+    else:
+        f.write(contents)
+
+
+def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
+    """Reads what `save` wrote, or any safetensors file, after checking every byte against its SHA-256.
+
+    Half-precision tensors become float32.
+
+    Args:
+        f: The file's path, or a binary file that is open for reading.
+
+    Returns:
+        The object, its tensors and arrays as tensors; a dictionary of tensors for a file of another program.
+
+    Raises:
+        FileFormatError: The file is damaged or no safetensors file.
+        OSError: There is no such file, or it cannot be read.
+    """
+    if isinstance(f, (str, os.PathLike)):
+        return from_bytes(Path(f).read_bytes(), str(f))
+    return from_bytes(f.read(), getattr(f, "name", "file"))
+
+
+def load_metadata(f: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts that were stored with a file's tensors."""
+    found = _metadata(Path(f).read_bytes(), str(f))
+    return {name: text for name, text in found.items() if name not in RESERVED}
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def to_bytes(obj: Any, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The contents of the file that `save` writes."""
+    for name in metadata or ():
+        if name in RESERVED:
+            raise ArgumentError(f"metadata: the name {name!r} is reserved")
+    arrays: dict[str, np.ndarray] = {}
+    structure = json.dumps(_pack(obj, (), arrays))
+    contents = safetensors.numpy.save(arrays, {**(metadata or {}), "sha256": NO_DIGEST, "structure": structure})
+    digest = hashlib.sha256(contents).hexdigest()
+    return contents.replace(_digest_entry(NO_DIGEST), _digest_entry(digest), 1)
+
+
+def from_bytes(contents: bytes, name: str = "contents") -> Any:
+    """The object in the contents of a file; `name` is for messages."""
+    metadata = _metadata(contents, name)
+    digest = metadata.get("sha256")
+    if digest is not None:
+        zeroed = contents.replace(_digest_entry(digest), _digest_entry(NO_DIGEST), 1)
+        if hashlib.sha256(zeroed).hexdigest() != digest:
+            raise FileFormatError(f"{name}: expected contents with SHA-256 {digest[:12]}..., got a damaged file")
+    try:
+        arrays = {key: _array(key, entry) for key, entry in safetensors.deserialize(contents)}  # type: ignore[no-untyped-call]
+        tensors = {key: Tensor(array) for key, array in arrays.items()}
+        return _unpack(json.loads(metadata["structure"]), tensors) if "structure" in metadata else tensors
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{name}: expected a safetensors file, got a damaged one: {error}") from None
+
+
+def _metadata(contents: bytes, name: str) -> dict[str, str]:
+    """The texts in the header."""
+    length = int.from_bytes(contents[:LENGTH_BYTES], "little")
+    try:
+        header = json.loads(contents[LENGTH_BYTES : LENGTH_BYTES + length])
+        metadata: dict[str, str] = header.get("__metadata__", {})
+        return dict(metadata)
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        got = "a damaged or another file" if contents else "an empty file"
+        raise FileFormatError(f"{name}: expected a safetensors file, got {got}") from None
+
+
+def _digest_entry(digest: str) -> bytes:
+    """The metadata entry as it stands in the file. In another text of the header its quotes would be escaped."""
+    return f'"sha256":"{digest}"'.encode()
+
+
+def _array(key: str, entry: Mapping[str, Any]) -> np.ndarray:
+    """A tensor of the file in memory of its own."""
+    data, shape, kind = entry["data"], tuple(entry["shape"]), entry["dtype"]
+    if kind == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if kind not in _DTYPES:
+        raise ValueError(f"the tensor {key!r} has the dtype {kind}, which nbdl does not know")
+    array = np.frombuffer(data, np.dtype(_DTYPES[kind]).newbyteorder("<")).reshape(shape)
+    return array.astype(np.float32 if kind == "F16" else _DTYPES[kind])
+
+
+def write_durably(path: Path, contents: bytes) -> None:
+    """Replaces a file by one that is already on the disk when it gets the name."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk, where the system can open folders."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# ---------------------------------------------------------------- nested objects
+
+
+def _pack(value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:
+    """The value as JSON, its arrays put aside under the names of their places.
+
+    A JSON list is always [kind, contents]; everything else stands for itself.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, (str, int)) or isinstance(key, bool):
+                raise ArgumentTypeError(f"obj: expected keys that are texts or whole numbers, got {key!r}")
+        return ["dict", [[key, _pack(item, (*place, str(key)), arrays)] for key, item in value.items()]]
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return [kind, [_pack(item, (*place, str(index)), arrays) for index, item in enumerate(value)]]
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        name = ".".join(place) or "tensor"
+        while name in arrays:  # {"a.b": x, "a": {"b": y}}
+            name += "'"
+        array = np.asarray(value._array if isinstance(value, Tensor) else value)
+        # safetensors reads shape and memory apart: whatever is not in row-major order needs a copy that is
+        arrays[name] = array if array.flags.c_contiguous else array.copy(order="C")
+        return ["array", name]
+    where = ".".join(place) or "obj"
+    raise ArgumentTypeError(
+        f"{where}: expected tensors, arrays, numbers, texts and containers, got {type(value).__name__}"
+    )
+
+
+def _unpack(packed: Any, tensors: dict[str, Tensor]) -> Any:
+    """The way back from `_pack`."""
+    if not isinstance(packed, list):
+        return packed
+    kind, contents = packed
+    if kind == "array":
+        return tensors[contents]
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in contents}
+    items = [_unpack(item, tensors) for item in contents]
+    return tuple(items) if kind == "tuple" else items
