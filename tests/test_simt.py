@@ -179,6 +179,17 @@ def test_syncwarp_orders_the_lanes_of_a_warp():
     np.testing.assert_array_equal(y, x[::-1])
 
 
+@cuda_kernel
+def negative(x, y):
+    y[cuda.threadIdx.x] = -x[cuda.threadIdx.x]
+
+
+def test_integers_wrap_around_when_they_are_stored():
+    x, y = np.array([1, 2, -128], np.int8), np.zeros(3, np.uint8)
+    simt.launch(negative, 1, 3, x, y)
+    np.testing.assert_array_equal(y, [255, 254, 128])
+
+
 # ---------------------------------------------------------------- planted faults
 
 

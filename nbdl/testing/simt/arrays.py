@@ -95,7 +95,10 @@ class DeviceArray:
                 f"{self._clock.place()}: stores a float64 into the float32 array {self.name}: a Python float, "
                 "an argument or a literal, took part in its arithmetic. Use x.dtype.type(...) or a np.float32 constant"
             )
-        self.array[index] = value
+        try:
+            self.array[index] = value
+        except OverflowError:  # a Python integer too wide for the array: its low bits are stored
+            self.array[index] = np.uint64(value & 0xFFFFFFFFFFFFFFFF).astype(self.dtype)
 
     def _check(self, index: Any) -> None:
         if type(index) is not tuple:
