@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbdl.runtime.jit import cpu_function
 from nbdl.runtime.simd import advance
 
-STRIP = 256
+STRIP = 512
 """Columns whose sums stay in the first cache while the rows of B go by. Blocks of columns are multiples of it, so that
 each column is summed by the same instructions whatever the blocks."""
 
@@ -33,19 +33,22 @@ def multiply_row(n, k, x, x_inner, b, b_inner, b_column, bias, bias_step, has_bi
 
 @cpu_function
 def _add_rows(columns, k, x, b, b_inner, b_column, y):
-    """Adds x b to y [columns], four rows of b at a time."""
-    whole = k // 4 * 4
-    for i in range(0, whole, 4):
+    """Adds x b to y [columns], eight rows of b at a time."""
+    whole = k // 8 * 8 if b_column == 1 else 0
+    for i in range(0, whole, 8):
         x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        x4, x5, x6, x7 = x[i + 4], x[i + 5], x[i + 6], x[i + 7]
         b0 = advance(b, i * b_inner)
-        b1, b2, b3 = advance(b0, b_inner), advance(b0, 2 * b_inner), advance(b0, 3 * b_inner)
-        if b_column == 1:
-            for j in range(columns):
-                y[j] += x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
-        else:
-            for j in range(columns):
-                at = j * b_column
-                y[j] += x0 * b0[at] + x1 * b1[at] + x2 * b2[at] + x3 * b3[at]
+        b1, b2, b3, b4 = (
+            advance(b0, b_inner),
+            advance(b0, 2 * b_inner),
+            advance(b0, 3 * b_inner),
+            advance(b0, 4 * b_inner),
+        )
+        b5, b6, b7 = advance(b4, b_inner), advance(b4, 2 * b_inner), advance(b4, 3 * b_inner)
+        for j in range(columns):
+            first = x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
+            y[j] += first + (x4 * b4[j] + x5 * b5[j] + x6 * b6[j] + x7 * b7[j])
     for i in range(whole, k):
         for j in range(columns):
             y[j] += x[i] * b[i * b_inner + j * b_column]
