@@ -32,6 +32,7 @@ from nbdl import ops
 DOCS = Path(__file__).parent
 
 FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
+QUIET = "quiet"
 PYTHON = {"python", "py", "python3", "pycon"}
 FAMILY = re.compile(r"^!family (\w+)$", re.MULTILINE)
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<formula>.*?)</(?P=tag)>', re.DOTALL)
@@ -53,12 +54,12 @@ def _watched_run(run: Any) -> Any:
 
     def watched(code: str, **options: Any) -> str:
         try:
-            output = run(code, **{key: value for key, value in options.items() if key != "quiet"})
+            output = run(code, **options)
         except BaseException as error:  # a block may even call sys.exit()
             cause = error.__cause__ or error
             _faults.append("".join(traceback.format_exception(cause)) + "\nin the block\n" + code)
             return "failed"
-        if not output.strip() and options.get("quiet") != "true":
+        if not output.strip() and options.get("id") != QUIET:
             _faults.append('a block printed nothing and does not say quiet="true":\n' + code)
         return output
 
@@ -97,6 +98,7 @@ def check_fences(markdown: str, where: str) -> None:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Checks the fences of a page before anything runs, and fills in the operations of a family."""
     check_fences(markdown, page.file.src_uri)
+    markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through
     return FAMILY.sub(lambda match: family_reference(match[1]), markdown)
 
 

@@ -22,7 +22,8 @@ print(f"loss {loss:.3f}   dL/dw1 {dw1:.3f}   dL/dw2 {dw2:.3f}")
 
 # --8<-- [start:nudge]
 nudged = (w2 * max((w1 + 0.001) * x, 0.0) - target) ** 2
-print(f"w1 up by 0.001: the loss changes by {nudged - loss:.6f}, the gradient promised {0.001 * dw1:.6f}")
+print(f"w1 up by 0.001: the loss changes by {nudged - loss:.6f}")
+print(f"the gradient promised               {0.001 * dw1:.6f}")
 # --8<-- [end:nudge]
 assert abs((nudged - loss) - 0.001 * dw1) < 1e-5
 
@@ -75,10 +76,15 @@ tloss = ops.cross_entropy(scores, nbdl.tensor(t))
 tloss.backward()
 
 print(f"loss by hand {loss:.12f}\nloss by nbdl {tloss.item():.12f}")
-for name, mine, parameter in zip(["w1", "b1", "w2", "b2"], by_hand, parameters, strict=True):
+for name, mine, parameter in zip(
+    ["w1", "b1", "w2", "b2"], by_hand, parameters, strict=True
+):
     print(f"d{name}: largest difference {abs(parameter.grad.numpy() - mine).max():.1e}")
 # --8<-- [end:engine]
-assert all(abs(p.grad.numpy() - mine).max() < 1e-12 for p, mine in zip(parameters, by_hand, strict=True))
+assert all(
+    abs(p.grad.numpy() - mine).max() < 1e-12
+    for p, mine in zip(parameters, by_hand, strict=True)
+)
 
 
 # --8<-- [start:numeric]
@@ -97,7 +103,10 @@ def numeric_gradient(parameter, step=1e-6):
 
 
 numeric = numeric_gradient(w2)
-print("gradient of w2 by differences, against backpropagation:", f"{abs(numeric - by_hand[2]).max():.1e}")
+print(
+    "gradient of w2 by differences, against backpropagation:",
+    f"{abs(numeric - by_hand[2]).max():.1e}",
+)
 # --8<-- [end:numeric]
 assert abs(numeric - by_hand[2]).max() < 1e-8
 
@@ -107,7 +116,9 @@ from time import perf_counter
 from nbdl import nn
 
 nbdl.manual_seed(0)
-network = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+network = nn.Sequential(
+    nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+)
 batch, targets = nbdl.tensor(images[:256]), nbdl.tensor(labels[:256])
 
 
@@ -143,7 +154,7 @@ LAYERS = 12
 
 
 def gradient_norms(activation, scale):
-    """Norm of the loss's gradient at the weights of each layer of a deep network, before any training."""
+    """Norm of the gradient at the weights of each layer, before any training."""
     draw = np.random.default_rng(0)
     weights = [draw.normal(0, scale / np.sqrt(64), (64, 64)) for _ in range(LAYERS)]
     weights = [nbdl.tensor(array, requires_grad=True) for array in weights]

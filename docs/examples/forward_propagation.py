@@ -44,7 +44,9 @@ def relu(z):
 
 
 def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))  # the largest exponent is 0: nothing can overflow
+    e = np.exp(
+        z - z.max(axis=1, keepdims=True)
+    )  # the largest exponent is 0: nothing can overflow
     return e / e.sum(axis=1, keepdims=True)
 
 
@@ -105,19 +107,26 @@ assert abs(loss.item() - np.log(10)) < 0.3
 
 # --8<-- [start:depth]
 def spread_by_layer(scale, layers=30, width=64):
-    """Standard deviation of the activations after each of many ReLU layers whose weights have the given scale."""
+    """Standard deviation of the activations after each of many ReLU layers."""
     draw = np.random.default_rng(1)
     h = images.astype(np.float64)
     spreads = []
     for _ in range(layers):
-        h = relu(linear(h, draw.normal(0, scale / np.sqrt(width), (width, width)), np.zeros(width)))
+        h = relu(
+            linear(
+                h, draw.normal(0, scale / np.sqrt(width), (width, width)), np.zeros(width)
+            )
+        )
         spreads.append(h.std())
     return spreads
 
 
 spreads = {scale: spread_by_layer(scale) for scale in (1.0, np.sqrt(2), 2.0)}
 for scale, spread in spreads.items():
-    print(f"scale {scale:.3f}: layer 1 {spread[0]:.3g}, layer 10 {spread[9]:.3g}, layer 30 {spread[29]:.3g}")
+    first, tenth, last = spread[0], spread[9], spread[29]
+    print(
+        f"scale {scale:.3f}: layer 1 {first:.3g}, layer 10 {tenth:.3g}, layer 30 {last:.3g}"
+    )
 # --8<-- [end:depth]
 assert spreads[1.0][29] < 1e-3 < spreads[np.sqrt(2)][29] < 100 < spreads[2.0][29]
 
@@ -143,5 +152,7 @@ from itertools import pairwise
 for sizes in [(64, 32, 10), (784, 256, 10), (784, 512, 512, 10)]:
     parameters = sum(n * m + m for n, m in pairwise(sizes))
     multiplications = sum(n * m for n, m in pairwise(sizes))
-    print(f"{sizes}: {parameters:,} parameters, {multiplications:,} multiplications an image")
+    print(
+        f"{sizes}: {parameters:,} parameters, {multiplications:,} multiplications an image"
+    )
 # --8<-- [end:count]

@@ -1,4 +1,4 @@
-"""Gradient checking: how a derivative is held against differences, and what can go wrong when it is."""
+"""Gradient checking: a derivative held against differences, and what can go wrong."""
 
 # --8<-- [start:step]
 import numpy as np
@@ -13,7 +13,10 @@ exact = 3 * (1 - np.tanh(3 * x) ** 2)
 steps = 10.0 ** np.arange(-14, 0.5, 0.5)
 one_sided = np.abs((f(x + steps) - f(x)) / steps - exact)
 central = np.abs((f(x + steps) - f(x - steps)) / (2 * steps) - exact)
-print("best one-sided error:", f"{one_sided.min():.0e} at step {steps[one_sided.argmin()]:.0e}")
+print(
+    "best one-sided error:",
+    f"{one_sided.min():.0e} at step {steps[one_sided.argmin()]:.0e}",
+)
 print("best central error:  ", f"{central.min():.0e} at step {steps[central.argmin()]:.0e}")
 # --8<-- [end:step]
 assert central.min() < one_sided.min()
@@ -77,7 +80,10 @@ nbdl.manual_seed(0)
 network = nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
 batch, targets = nbdl.tensor(images[:8].astype(np.float64)), nbdl.tensor(labels[:8])
 report = gradcheck(
-    lambda: ops.cross_entropy(network(batch), targets), [], parameters=tuple(network.parameters()), name="network"
+    lambda: ops.cross_entropy(network(batch), targets),
+    [],
+    parameters=tuple(network.parameters()),
+    name="network",
 )
 print(report)
 # --8<-- [end:module]

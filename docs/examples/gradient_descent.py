@@ -17,7 +17,7 @@ for learning_rate in (0.1, 0.5, 1.5, 2.1):
 assert abs(descend(1.5)[-1]) < 0.02 < 2 < abs(descend(2.1)[-1])
 
 # --8<-- [start:setup]
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -47,19 +47,22 @@ def evaluate(model):
 
 # --8<-- [start:train]
 def run(batch_size, learning_rate, epochs):
-    """Gradient descent; the batch size chooses its form. Returns a row for each epoch: seconds, loss, accuracy."""
+    """Gradient descent in the form that the batch size chooses.
+
+    Returns a row for each epoch: seconds of processor time so far, loss, accuracy.
+    """
     model = network()
     loader = data.DataLoader(train, batch_size=batch_size, shuffle=True, seed=0)
     optimizer = optim.SGD(model.parameters(), lr=learning_rate)
     rows, seconds = [(0.0, *evaluate(model))], 0.0
     for _ in range(epochs):
-        start = perf_counter()
+        start = process_time()
         for x, t in loader:
             loss = ops.cross_entropy(model(nbdl.tensor(x)), nbdl.tensor(t))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        seconds += perf_counter() - start
+        seconds += process_time() - start
         rows.append((seconds, *evaluate(model)))
     return rows
 
@@ -86,7 +89,9 @@ assert history["mini-batch"][-1][2] > 0.93
 def gradient(model, x, t):
     model.zero_grad()
     ops.cross_entropy(model(x), t).backward()
-    return np.concatenate([parameter.grad.numpy().ravel() for parameter in model.parameters()])
+    return np.concatenate(
+        [parameter.grad.numpy().ravel() for parameter in model.parameters()]
+    )
 
 
 model = network()
@@ -132,7 +137,9 @@ assert run_momentum(0.9)[0] < run_momentum(0.0)[0]
 # --8<-- [start:average]
 model = network()
 order = np.arange(1408).reshape(44, 32)  # 44 batches of 32
-parts = [gradient(model, *(nbdl.tensor(array[rows]) for array in train.arrays)) for rows in order]
+parts = [
+    gradient(model, *(nbdl.tensor(array[rows]) for array in train.arrays)) for rows in order
+]
 whole = gradient(model, *(nbdl.tensor(array[:1408]) for array in train.arrays))
 print("largest difference:", f"{abs(np.mean(parts, axis=0) - whole).max():.1e}")
 # --8<-- [end:average]

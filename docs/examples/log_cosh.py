@@ -1,4 +1,4 @@
-"""An operation of one's own: y = log cosh x, a loss that is quadratic near zero and linear far away."""
+"""An operation of one's own: y = log cosh x, quadratic near zero and linear far away."""
 
 # --8<-- [start:scalar]
 import math
@@ -58,8 +58,12 @@ def blocks(x, *_):
     return -(-x.shape[0] // 128)
 
 
-log_cosh_forward = Kernel(cpu=_log_cosh_forward_cpu, cuda=_log_cosh_forward_cuda, tasks=elements, blocks=blocks)
-log_cosh_backward = Kernel(cpu=_log_cosh_backward_cpu, cuda=_log_cosh_backward_cuda, tasks=elements, blocks=blocks)
+log_cosh_forward = Kernel(
+    cpu=_log_cosh_forward_cpu, cuda=_log_cosh_forward_cuda, tasks=elements, blocks=blocks
+)
+log_cosh_backward = Kernel(
+    cpu=_log_cosh_backward_cpu, cuda=_log_cosh_backward_cuda, tasks=elements, blocks=blocks
+)
 
 # --8<-- [end:kernels]
 # --8<-- [start:op]

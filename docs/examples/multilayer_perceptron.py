@@ -1,4 +1,4 @@
-"""A multi-layer perceptron: from the problem one layer cannot solve to reading handwriting."""
+"""A multi-layer perceptron: from what one layer cannot learn to reading handwriting."""
 
 # --8<-- [start:xor]
 import numpy as np
@@ -34,7 +34,13 @@ print(len(train), "images to train on,", len(test), "to test")
 
 def mlp(hidden=64):
     nbdl.manual_seed(0)
-    return nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+    return nn.Sequential(
+        nn.Linear(64, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 10),
+    )
 
 
 # --8<-- [end:setup]
@@ -60,7 +66,9 @@ def learn(model, dataset, epochs=30, lr=3e-3, weight_decay=1e-2):
             loss.backward()
             optimizer.step()
             total += loss.item() * len(x)
-        curve.append((total / len(dataset), accuracy(model, dataset), accuracy(model, test)))
+        curve.append(
+            (total / len(dataset), accuracy(model, dataset), accuracy(model, test))
+        )
     return curve
 
 
@@ -68,7 +76,9 @@ model = mlp()
 curve = learn(model, train)
 for epoch in (1, 2, 5, 10, 20, 30):
     loss, on_train, on_test = curve[epoch - 1]
-    print(f"epoch {epoch:2}: loss {loss:.4f}, training accuracy {on_train:.3f}, test accuracy {on_test:.3f}")
+    print(
+        f"epoch {epoch:2}: loss {loss:.4f}, accuracy {on_train:.3f}, test accuracy {on_test:.3f}"
+    )
 # --8<-- [end:train]
 assert curve[-1][2] >= 0.95
 
@@ -96,7 +106,9 @@ for hidden in (1, 2, 4, 16, 64, 256):
     narrow = mlp(hidden)
     loss, on_train, on_test = learn(narrow, train, epochs=15)[-1]
     count = sum(parameter.numel() for parameter in narrow.parameters())
-    print(f"{hidden:4} hidden: {count:6,} parameters, training {on_train:.3f}, test {on_test:.3f}")
+    print(
+        f"{hidden:4} hidden, {count:6,} parameters: training {on_train:.3f}, test {on_test:.3f}"
+    )
 # --8<-- [end:width]
 
 # --8<-- [start:little]
@@ -111,6 +123,8 @@ assert on_train > on_test + 0.05
 # --8<-- [start:shuffled]
 noise = np.random.default_rng(0).permutation(train.arrays[1])
 liar = mlp(256)
-loss, on_train, on_test = learn(liar, data.TensorDataset(train.arrays[0], noise), epochs=150, weight_decay=0.0)[-1]
+loss, on_train, on_test = learn(
+    liar, data.TensorDataset(train.arrays[0], noise), epochs=150, weight_decay=0.0
+)[-1]
 print(f"random labels: training accuracy {on_train:.3f}, test accuracy {on_test:.3f}")
 # --8<-- [end:shuffled]
