@@ -146,8 +146,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         >>> nbdl.matmul(nbdl.tensor([[1.0, 2.0], [3.0, 4.0]]), nbdl.tensor([1.0, 1.0]))
         tensor([3., 7.])
     """
-    a, b = input.shape, other.shape
     _check_floats(input, "other", other)
+    a, b = input._array.shape, other._array.shape
     if not a or not b:
         name, shape = ("other", b) if a else ("input", a)
         raise ShapeError(f"{name}: expected at least 1 dimension, got shape {list(shape)}")

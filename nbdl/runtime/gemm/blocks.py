@@ -138,15 +138,18 @@ def _multiply_block(
 
 
 @cpu_kernel
-def _gemm_cpu(
-    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, beta,
-    floor, block_rows, block_columns, depth, rows_at_once, columns_at_once, pack_a, pack_b, start, stop,
-):  # fmt: skip
+def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
     """C[i, j] = max(floor, beta C[i, j] + bias[j * bias_step] + sum over k of A[i, k] B[k, j]), for each of a batch.
 
     a, b, c, bias: flat arrays, strides in elements, c contiguous; an empty bias stands for zeros.
-    workspace [tasks, elements]. One task a range of blocks of C; no two tasks write one block.
+    workspace [tasks, elements]; sizes as below: one array is quicker to pass than eighteen integers.
+    One task a range of blocks of C; no two tasks write one block.
     """
+    batch, m, n, k = sizes[0], sizes[1], sizes[2], sizes[3]
+    a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
+    b_batch, b_inner, b_column, bias_step = sizes[7], sizes[8], sizes[9], sizes[10]
+    block_rows, block_columns, depth = sizes[11], sizes[12], sizes[13]
+    rows_at_once, columns_at_once, pack_a, pack_b = sizes[14], sizes[15], sizes[16] != 0, sizes[17] != 0
     tasks = workspace.shape[0]
     has_bias = bias.shape[0] > 0
     row_blocks, column_blocks = -(-m // block_rows), -(-n // block_columns)

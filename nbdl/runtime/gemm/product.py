@@ -11,7 +11,7 @@ import numpy as np
 from nbdl.runtime import arrays, memory, threads
 from nbdl.runtime.gemm.blocks import _gemm_cpu
 from nbdl.runtime.gemm.panel import register_tile_driver
-from nbdl.runtime.gemm.plan import plan_blocks
+from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks
 from nbdl.runtime.jit import Kernel, cuda, cuda_kernel
 
 TILE = 64
@@ -31,15 +31,15 @@ THREADS = 256
 
 
 @cuda_kernel
-def _gemm_cuda(
-    a, b, c, bias, workspace, batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, beta,
-    floor, block_rows, block_columns, depth, rows_at_once, columns_at_once, pack_a, pack_b,
-):  # fmt: skip
+def _gemm_cuda(a, b, c, bias, workspace, sizes, beta, floor):
     """As the CPU twin, without its blocks and packing. One block a tile of C.
 
     The threads load a piece of A and of B into shared memory, neighbours in memory by neighbouring threads; each then
     adds its part of the tile in registers: eight loads for sixteen multiply-adds.
     """
+    m, n, k = sizes[1], sizes[2], sizes[3]
+    a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
+    b_batch, b_inner, b_column, bias_step = sizes[7], sizes[8], sizes[9], sizes[10]
     tiles_across = (n + TILE - 1) // TILE
     tiles_down = (m + TILE - 1) // TILE
     left = cuda.blockIdx.x % tiles_across * TILE
@@ -89,15 +89,16 @@ def _gemm_cuda(
                 c[at] = floor if floor > value else value
 
 
-def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, batch: int, m: int, n: int, *_: Any) -> int:
+def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, sizes: Any, beta: Any, floor: Any) -> int:
+    batch, m, n = (int(size) for size in sizes[:3])
     return batch * -(-m // TILE) * -(-n // TILE)
 
 
 gemm_kernel = Kernel(
     cpu=_gemm_cpu,
     cuda=_gemm_cuda,
-    tasks=lambda *arguments: arguments[4].shape[0],
-    work=lambda a, b, c, bias, workspace, batch, m, n, k, *_: batch * m * n * k,
+    tasks=lambda a, b, c, bias, workspace, *_: workspace.shape[0],
+    work=lambda a, b, c, bias, workspace, *_: workspace.shape[0] * PARALLEL_WORK,
     blocks=_tiles,
     threads=THREADS,
     requires=register_tile_driver,
@@ -111,8 +112,9 @@ class Call(NamedTuple):
     dense: tuple[bool, bool]  # the elements of a, of b, fill their memory without gaps
     turned: bool  # b and a change places
     workspace: tuple[int, int]
-    none: Any  # an array of no elements
-    numbers: tuple[Any, ...]  # the kernel's arguments after the arrays
+    none: Any  # an array of no elements, [0]
+    no_workspace: Any  # [tasks, 0]
+    numbers: tuple[Any, Any, Any]  # sizes, beta, floor
 
 
 def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: float = -math.inf) -> None:
@@ -129,7 +131,7 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
     call = _prepare(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, threads._threads)
     if call is None:
         return
-    copy, dense, turned, workspace, none, numbers = call
+    copy, dense, turned, workspace, none, no_workspace, numbers = call
     if copy:
         gemm(arrays.contiguous(a), arrays.contiguous(b), c, bias, beta, floor)
         return
@@ -142,7 +144,7 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
         flat_b,
         c.reshape(-1),
         none if bias is None else bias,
-        memory.empty(workspace, c.dtype) if workspace[1] else none.reshape(workspace),
+        memory.empty(workspace, c.dtype) if workspace[1] else no_workspace,
         *numbers,
     )
 
@@ -169,17 +171,16 @@ def _prepare(
     else:
         (a_batch, a_row, a_inner), (b_batch, b_inner, b_column) = steps_a, steps_b
     *blocks, tasks, elements = plan_blocks(batch, m, n, k, a_row, a_inner, b_inner, b_column, dtype.itemsize, threads)
+    sizes = (batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, *blocks)
     return Call(
         min(*steps_a, *steps_b) < 0,
         (dense_a, dense_b),
         turned,
         (tasks, elements),
         np.empty(0, dtype),
-        (
-            batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step,
-            dtype.type(beta), dtype.type(floor), *blocks,
-        ),
-    )  # fmt: skip
+        np.empty((tasks, 0), dtype),
+        (np.array(sizes, np.int64), dtype.type(beta), dtype.type(floor)),
+    )
 
 
 def _steps(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[tuple[int, int, int], bool]:
