@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.runtime.checks import check_same_dtype, check_shape
+from nbdl.ops.reduction.sums import mean, sum
+from nbdl.ops.shape.views import broadcast_tensors
+from nbdl.runtime import arrays
+from nbdl.runtime.checks import check_float, check_same_dtype, check_shape
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -27,12 +31,39 @@ def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | N
     return reduction
 
 
+def check_pair(input: Tensor, target: Tensor) -> None:
+    """Checks that input and target are floating point, of one dtype and of one shape."""
+    check_float("input", input)
+    check_same_dtype("target", target, "input", input)
+    if target.shape != input.shape:
+        raise ShapeError(f"target: expected shape {list(input.shape)}, the input's, got {list(target.shape)}")
+
+
+def broadcast_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and target in one shape; as PyTorch does, it warns when they have two."""
+    check_float("input", input)
+    check_same_dtype("target", target, "input", input)
+    if target.shape == input.shape:
+        return input, target
+    warnings.warn(
+        f"target: shape {list(target.shape)} differs from the input's {list(input.shape)}; both are broadcast, "
+        "which is rarely what a loss is meant to do",
+        stacklevel=3,
+    )
+    return broadcast_tensors(input, target)
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The losses of single elements, summed, averaged or left."""
+    return losses if reduction == "none" else sum(losses) if reduction == "sum" else mean(losses)
+
+
 def class_weight(input: Tensor, weight: Tensor | None, classes: int) -> Any:
     """The array of one weight per class, contiguous; empty when there are none."""
     if weight is None:
         return NO_WEIGHT[input.dtype]
     check_same_dtype("weight", weight, "input", input)
-    return np.ascontiguousarray(check_shape("weight", weight, (classes,))._array)
+    return arrays.contiguous(check_shape("weight", weight, (classes,))._array)
 
 
 def check_class_ids(target: Tensor, shape: tuple[int, ...]) -> None:
