@@ -29,6 +29,9 @@ images, labels = (nbdl.tensor(array) for array in train.arrays)
 test_images, test_labels = nbdl.tensor(test.arrays[0]), test.arrays[1]
 
 
+nbdl.set_num_threads(1)  # a network this small gains nothing from more
+
+
 def network():
     nbdl.manual_seed(0)  # the same start for everyone
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
