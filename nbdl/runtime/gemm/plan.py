@@ -8,11 +8,11 @@ from typing import NamedTuple
 from nbdl.runtime.gemm.vector import STRIP
 from nbdl.runtime.simd import vector_unit
 
-DEPTH_BYTES = 4096
-"""Bytes of a column of B in one pass over K: 1024 float32. A panel streams from the second cache; shorter passes keep
-it in the first, and lose more on reading and writing C again."""
+DEPTH = 1024
+"""Elements of K in one pass. A panel of B then streams from the second cache; shorter passes keep it in the first, and
+lose more on reading and writing C again."""
 
-PACKED_COLUMNS = 512
+PACKED_COLUMNS = 256
 """Columns of B packed at once: enough that its rows are read in long pieces."""
 
 PACKED_ROWS = 1024
@@ -75,7 +75,7 @@ def plan_blocks(
         return Plan(1, columns, k, 1, STRIP, False, False, tasks, k if a_inner != 1 else 0)
 
     rows, columns = _block(parts, m, n, width, unit.rows)
-    depth = _ceil(k, max(_ceil(k * itemsize, DEPTH_BYTES), 1))
+    depth = _ceil(k, max(_ceil(k, DEPTH), 1))
 
     size = k * n * itemsize
     pack_b = b_column != 1 or (size > NEAR and (rows > FEW_ROWS or size > FAR))
