@@ -112,6 +112,8 @@ class Draw:
 
     def lay_out(self, values: np.ndarray, allow_broadcast: bool = True) -> np.ndarray:
         """The values in a drawn memory layout."""
+        if values.ndim == 0:  # NumPy's functions below would give it a dimension
+            return np.array(values)
         layout = self.choice(LAYOUTS) if self._layouts else "contiguous"
         if layout == "fortran":
             return np.asfortranarray(values)

@@ -187,7 +187,7 @@ def _compare(
     report = GradcheckReport()
     if x.size == 0:
         return report
-    base = np.ascontiguousarray(x)
+    base = np.ascontiguousarray(x).reshape(x.shape)  # NumPy gives a 0-dimensional array a dimension
     middle = loss(base)
     for place, direction in _directions(base, rng):
         h = STEP * max(1.0, float(np.abs(base[direction != 0]).max()))

@@ -93,8 +93,8 @@ def _to_tensor(value: Any, dtype: Any, requires_grad: bool) -> Any:
 
 def keep_layout(model: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The values in memory laid out like the model: the same axis order and the same zero or negative strides."""
-    if model.size == 0:
-        return np.ascontiguousarray(values)
+    if model.size == 0 or model.ndim == 0:
+        return np.array(values)
     order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
     steps = [model.strides[axis] // model.itemsize for axis in range(model.ndim)]
     gap = 2 if model.ndim and min((abs(s) for s in steps if s), default=1) > 1 else 1

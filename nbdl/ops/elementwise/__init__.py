@@ -24,6 +24,7 @@ from nbdl.ops.elementwise.blending import (
     xlogy,
 )
 from nbdl.ops.elementwise.casting import (
+    check_tensor,
     clone,
     contiguous,
     to,
@@ -74,7 +75,6 @@ from nbdl.ops.elementwise.logic import (
     logical_xor,
 )
 from nbdl.ops.elementwise.power import (
-    float_power,
     hypot,
     pow,
     rsqrt,
@@ -137,6 +137,7 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "ceil",
+    "check_tensor",
     "clamp",
     "clip",
     "clone",
@@ -153,7 +154,6 @@ __all__ = [
     "exp",
     "exp2",
     "expm1",
-    "float_power",
     "floor",
     "floor_divide",
     "fmax",

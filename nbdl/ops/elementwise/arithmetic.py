@@ -20,6 +20,7 @@ from nbdl.ops.elementwise.operands import (
     apply_float,
     apply_pair,
     as_operand,
+    as_tensor_operand,
 )
 from nbdl.runtime.checks import check_choice
 from nbdl.runtime.errors import DTypeError
@@ -391,10 +392,11 @@ def neg(input: Tensor) -> Tensor:
 
 
 def positive(input: Tensor) -> Tensor:
-    """The tensor itself."""
-    if input.dtype.kind == "b":
+    """The tensor itself; bool is refused, as by `neg`."""
+    tensor = as_tensor_operand("input", input)
+    if tensor.dtype.kind == "b":
         raise DTypeError("input: expected numbers, got bool")
-    return input
+    return tensor
 
 
 def abs(input: Tensor) -> Tensor:

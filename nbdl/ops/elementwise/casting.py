@@ -9,8 +9,9 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.maps import Map1
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.dtypes import BOOL, INT64, as_dtype
 from nbdl.runtime.devices import is_device, require
+from nbdl.runtime.dtypes import BOOL, INT64, as_dtype
+from nbdl.runtime.errors import ArgumentTypeError
 from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- scalar functions
@@ -113,7 +114,7 @@ def clone(input: Tensor) -> Tensor:
         >>> x
         tensor([1., 2.])
     """
-    return CloneOp.apply(input, True)
+    return CloneOp.apply(check_tensor("input", input), True)
 
 
 def contiguous(input: Tensor) -> Tensor:
@@ -132,9 +133,16 @@ def contiguous(input: Tensor) -> Tensor:
         >>> nbdl.zeros(2, 3).transpose(0, 1).contiguous().is_contiguous()
         True
     """
-    if input._array.flags.c_contiguous:
+    if check_tensor("input", input)._array.flags.c_contiguous:
         return input
     return CloneOp.apply(input, False)
+
+
+def check_tensor(name: str, value: Any) -> Tensor:
+    """The value, if it is a tensor."""
+    if not isinstance(value, Tensor):
+        raise ArgumentTypeError(f"{name}: expected a Tensor, got {type(value).__name__}")
+    return value
 
 
 def to_dtype(input: Tensor, dtype: Any) -> Tensor:

@@ -366,7 +366,8 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 def _classify(op: type[ClassOp], input: Any) -> Tensor:
-    return op.apply(to_dtype(as_tensor_operand("input", input), FLOAT64) if input.dtype.kind != "f" else input)
+    tensor = as_tensor_operand("input", input)
+    return op.apply(tensor if tensor.dtype.kind == "f" else to_dtype(tensor, FLOAT64))
 
 
 # ---------------------------------------------------------------- nearness

@@ -236,5 +236,6 @@ def fmod(input: Tensor, other: Tensor | float) -> Tensor:
 def _check_divisor(input: Any, other: Any) -> None:
     """Raises NumericalError if integers would be divided by 0."""
     values = [value._array if isinstance(value, Tensor) else np.asarray(value) for value in (input, other)]
-    if all(value.dtype.kind in "iub" for value in values) and values[1].size and not values[1].all():
+    kinds = {value.dtype.kind for value in values}
+    if "f" not in kinds and kinds != {"b"} and not values[1].all():
         raise NumericalError("other: expected integers other than 0 to divide by, got 0")

@@ -29,7 +29,7 @@ from nbdl.ops.elementwise.operands import (
     zeros_like,
 )
 from nbdl.runtime import arrays, vecmath
-from nbdl.runtime.dtypes import BOOL, FLOAT64, INT64
+from nbdl.runtime.dtypes import BOOL, INT64
 from nbdl.runtime.errors import ArgumentError, DTypeError
 from nbdl.runtime.jit import exact
 
@@ -287,30 +287,6 @@ def pow(input: Tensor | float, exponent: Tensor | float) -> Tensor:
         if kind != "f" and isinstance(exponent, int) and exponent < 0:
             raise ArgumentError(f"exponent: expected a non-negative power of integers, got {exponent}")
     return apply_pair(PowOp, input, exponent, allow_bool=False)
-
-
-def float_power(input: Tensor | float, exponent: Tensor | float) -> Tensor:
-    """`pow` in float64.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        exponent: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], float64.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        As of `pow`.
-
-    Example:
-        >>> nbdl.ops.float_power(nbdl.tensor([1, 2, 3]), 2)
-        tensor([1., 4., 9.], dtype=float64)
-    """
-    input, exponent = as_operand("input", input), as_operand("exponent", exponent)
-    return pow(*[to_dtype(v, FLOAT64) if isinstance(v, Tensor) else float(v) for v in (input, exponent)])
 
 
 def square(input: Tensor) -> Tensor:

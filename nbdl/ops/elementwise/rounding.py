@@ -7,10 +7,11 @@ The references are NumPy's functions of the same names.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from nbdl.autograd import Context, Tensor
 from nbdl.ops.elementwise.maps import Map1
-from nbdl.ops.elementwise.operands import UnaryOp, apply_any, typed_number
+from nbdl.ops.elementwise.operands import UnaryOp, apply_any, as_tensor_operand, typed_number
 from nbdl.runtime import vecmath
 from nbdl.runtime.checks import check_float, check_int
 from nbdl.runtime.errors import ArgumentError
@@ -147,7 +148,7 @@ def floor(input: Tensor) -> Tensor:
         >>> nbdl.ops.floor(nbdl.tensor([1.7, -1.2]))
         tensor([ 1., -2.])
     """
-    return input if _is_integer(input) else apply_any(FloorOp, input)
+    return _rounded(FloorOp, input)
 
 
 def ceil(input: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def ceil(input: Tensor) -> Tensor:
         >>> nbdl.ops.ceil(nbdl.tensor([1.2, -1.7]))
         tensor([ 2., -1.])
     """
-    return input if _is_integer(input) else apply_any(CeilOp, input)
+    return _rounded(CeilOp, input)
 
 
 def trunc(input: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ def trunc(input: Tensor) -> Tensor:
         >>> nbdl.ops.trunc(nbdl.tensor([1.7, -1.7]))
         tensor([ 1., -1.])
     """
-    return input if _is_integer(input) else apply_any(TruncOp, input)
+    return _rounded(TruncOp, input)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
@@ -216,15 +217,14 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         tensor([0., 2., 2.])
     """
     check_int("decimals", decimals, -300, 300)
-    if _is_integer(input):
-        if decimals:
-            raise ArgumentError(f"decimals: expected 0 for integers, got {decimals}")
-        return input
+    tensor = as_tensor_operand("input", input)
     if decimals == 0:
-        return apply_any(RoundOp, input)
-    check_float("input", input)
-    scale = typed_number("decimals", 10.0 ** (decimals if decimals > 0 else -decimals), input.dtype)
-    return (RoundDecimalsOp if decimals > 0 else RoundTensOp).apply(input, scale)
+        return _rounded(RoundOp, tensor)
+    if tensor.dtype.kind in "iu":
+        raise ArgumentError(f"decimals: expected 0 for integers, got {decimals}")
+    check_float("input", tensor)
+    scale = typed_number("decimals", 10.0 ** (decimals if decimals > 0 else -decimals), tensor.dtype)
+    return (RoundDecimalsOp if decimals > 0 else RoundTensOp).apply(tensor, scale)
 
 
 def frac(input: Tensor) -> Tensor:
@@ -246,8 +246,9 @@ def frac(input: Tensor) -> Tensor:
         >>> nbdl.ops.frac(nbdl.tensor([1.25, -1.25]))
         tensor([ 0.2500, -0.2500])
     """
-    return FracOp.apply(check_float("input", input))
+    return FracOp.apply(check_float("input", as_tensor_operand("input", input)))
 
 
-def _is_integer(input: Tensor) -> bool:
-    return input._array.dtype.kind in "iu"
+def _rounded(op: type[UnaryOp], input: Any) -> Tensor:
+    tensor = as_tensor_operand("input", input)
+    return tensor if tensor._array.dtype.kind in "iu" else apply_any(op, tensor)
