@@ -27,7 +27,7 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, FileFormatErro
 
 NO_DIGEST = "0" * 64
 LENGTH_BYTES = 8  # a file begins with the header's length, then comes the header in JSON, then the tensors
-RESERVED = ("sha256", "structure")
+RESERVED = {"sha256", "structure"}
 
 _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
@@ -108,8 +108,8 @@ def to_bytes(obj: Any, metadata: Mapping[str, str] | None = None) -> bytes:
 def from_bytes(contents: bytes, name: str = "contents") -> Any:
     """The object in the contents of a file; `name` is for messages."""
     metadata = _metadata(contents, name)
-    digest = metadata.get("sha256")
-    if digest is not None:
+    if metadata.keys() & RESERVED:  # a file of another program has neither
+        digest = metadata.get("sha256", "")
         zeroed = contents.replace(_digest_entry(digest), _digest_entry(NO_DIGEST), 1)
         if hashlib.sha256(zeroed).hexdigest() != digest:
             raise FileFormatError(f"{name}: expected contents with SHA-256 {digest[:12]}..., got a damaged file")

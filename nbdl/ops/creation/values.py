@@ -19,7 +19,9 @@ from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
 def shape_of(sizes: Sequence[Any], size: Any) -> tuple[int, ...]:
     """The sizes of a call f(2, 3), f((2, 3)) or f(size=(2, 3))."""
-    shape = sizes_of("size", sizes if size is None else (size,))
+    if size is None:
+        size = sizes[0] if len(sizes) == 1 else tuple(sizes)
+    shape = sizes_of("size", size)
     if any(length < 0 for length in shape):
         raise ShapeError(f"size: expected sizes of at least 0, got {list(shape)}")
     return shape
