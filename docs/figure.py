@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -55,7 +56,9 @@ matplotlib.rcParams.update(
 def svg(figure: Figure, caption: str) -> str:
     """The figure as an HTML `<figure>` with a caption that also describes it to a screen reader; closes the figure."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": caption}):  # names of clips and marks: the same in every build
+    # The salt makes the names of clips and marks the same in every build. Glyphs are the reader's, not Matplotlib's.
+    with matplotlib.rc_context({"svg.hashsalt": caption}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = buffer.getvalue()

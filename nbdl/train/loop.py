@@ -342,7 +342,10 @@ def fit(
     """Trains a model.
 
     Args:
-        model, loader, optimizer, loss: As for `Trainer`.
+        model: As for `Trainer`; so are the next three.
+        loader: Batches of the training data.
+        optimizer: Updates the model's parameters.
+        loss: Maps predictions and targets to a number.
         epochs: How many passes over the data.
         folder: Where metrics.jsonl, curve.svg and the checkpoints go; None writes nothing.
         resume: Continue from the checkpoint in the folder.
