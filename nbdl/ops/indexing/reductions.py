@@ -120,9 +120,8 @@ reduce_elements = column_kernel(_reduce_cpu, _reduce_cuda)
 
 
 @scalar
-def share(v, y, dy, count, product, kind):
+def share(v, y, dy, count, product, kind, zero, one):
     """The gradient of an element v that fell on a place with result y."""
-    zero = dy * 0
     if kind == SUM:
         return dy
     if kind == MEAN:
@@ -130,13 +129,14 @@ def share(v, y, dy, count, product, kind):
     if kind == PROD:
         if count == zero:
             return dy * (product / v)
-        return dy * product if count == zero + 1 and v == zero else zero
+        return dy * product if count == one and v == zero else zero
     return dy / count if v == y else zero
 
 
 @cpu_kernel
 def _reduce_backward_cpu(values, ids, x, y, dy, counts, products, kind, include_self, dx, dvalues, start, stop):
     """values, ids, dvalues [O, K, I]; x, y, dy, counts, products, dx [O, M, I]. One task a block of columns."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
     blocks = (y.shape[2] + COLUMNS - 1) // COLUMNS
     for task in range(start, stop):
         o, first = task // blocks, task % blocks * COLUMNS
@@ -144,35 +144,38 @@ def _reduce_backward_cpu(values, ids, x, y, dy, counts, products, kind, include_
             for k in range(ids.shape[1]):
                 m = ids[o, k, i]
                 dvalues[o, k, i] = share(
-                    values[o, k, i], y[o, m, i], dy[o, m, i], counts[o, m, i], products[o, m, i], kind
+                    values[o, k, i], y[o, m, i], dy[o, m, i], counts[o, m, i], products[o, m, i], kind, zero, one
                 )
             for m in range(y.shape[1]):
                 count = counts[o, m, i]
-                if count < 0:
+                if count < zero:
                     dx[o, m, i] = dy[o, m, i]
                 elif include_self:
-                    dx[o, m, i] = share(x[o, m, i], y[o, m, i], dy[o, m, i], count, products[o, m, i], kind)
+                    dx[o, m, i] = share(x[o, m, i], y[o, m, i], dy[o, m, i], count, products[o, m, i], kind, zero, one)
                 else:
-                    dx[o, m, i] = 0
+                    dx[o, m, i] = zero
 
 
 @cuda_kernel
 def _reduce_backward_cuda(values, ids, x, y, dy, counts, products, kind, include_self, dx, dvalues):
     """As the CPU twin. One thread a column."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
     column = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if column < y.shape[0] * y.shape[2]:
         o, i = column // y.shape[2], column % y.shape[2]
         for k in range(ids.shape[1]):
             m = ids[o, k, i]
-            dvalues[o, k, i] = share(values[o, k, i], y[o, m, i], dy[o, m, i], counts[o, m, i], products[o, m, i], kind)
+            dvalues[o, k, i] = share(
+                values[o, k, i], y[o, m, i], dy[o, m, i], counts[o, m, i], products[o, m, i], kind, zero, one
+            )
         for m in range(y.shape[1]):
             count = counts[o, m, i]
-            if count < 0:
+            if count < zero:
                 dx[o, m, i] = dy[o, m, i]
             elif include_self:
-                dx[o, m, i] = share(x[o, m, i], y[o, m, i], dy[o, m, i], count, products[o, m, i], kind)
+                dx[o, m, i] = share(x[o, m, i], y[o, m, i], dy[o, m, i], count, products[o, m, i], kind, zero, one)
             else:
-                dx[o, m, i] = 0
+                dx[o, m, i] = zero
 
 
 reduce_backward = column_kernel(_reduce_backward_cpu, _reduce_backward_cuda)
