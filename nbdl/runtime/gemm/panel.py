@@ -37,7 +37,7 @@ def _panel(rows, outer, inner, a, a_outer, a_row, a_inner, b, b_outer, b_inner, 
         row += height
 
 
-def _signature(element: Any) -> Any:
+def _signature(element):
     pointer, integer = types.CPointer(element), types.int64
     a, b, c = (pointer, integer, integer, integer), (pointer, integer, integer), (pointer, integer)
     return types.void(*(integer,) * 3, *a, *b, pointer, element, *c, element, integer)
@@ -48,7 +48,7 @@ def _symbol(element: Any) -> str:
 
 
 @functools.cache
-def _compiled_driver(element: Any) -> CFunc:
+def _compiled_driver(element):
     signature = _signature(element)
     options = {"nopython": True, "error_model": "numpy"}
     driver = CFunc(_panel, (signature.args, signature.return_type), {}, options)
