@@ -19,6 +19,6 @@ def support_table() -> str:
         tolerance = max(spec.tolerance.get("float32", 0.0) for spec in specs)
         module = inspect.getmodule(specs[0].function)
         file = module.__name__.removeprefix("nbdl.ops.").replace(".", "/") if module else ""
-        gradients = ", ".join(f"`{argument}`" for argument in arguments) or "none"
+        gradients = " ".join(f"`{argument}`" for argument in arguments) or "none"
         lines.append(f"| `{name}` | {gradients} | {len(specs)} | {refusals} | {tolerance:.0e} | {file} |")
     return "\n".join([f"{len(functions)} operations, {sum(map(len, functions.values()))} rows.", "", *lines])
