@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import activation, creation, elementwise, indexing, reduction, shape
+from nbdl.ops import activation, creation, elementwise, indexing, ordering, reduction, scan, shape
 from nbdl.ops.activation import *  # noqa: F403
 from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
 from nbdl.ops.distance import *  # noqa: F403
@@ -17,10 +17,13 @@ from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
+from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
+from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
-from nbdl.ops.softmax import log_softmax, softmax, softmax2d, softmin  # noqa: F401
+from nbdl.ops.softmax import gumbel_softmax, log_softmax, softmax, softmax2d, softmin  # noqa: F401
 
 METHODS: dict[str, Any] = {
     # elementwise
@@ -50,6 +53,10 @@ METHODS: dict[str, Any] = {
     **creation.METHODS,
     # reduction
     **{name: getattr(reduction, name) for name in reduction.METHODS},
+    # scan
+    **{name: getattr(scan, name) for name in scan.__all__},
+    # ordering
+    **{name: getattr(ordering, name) for name in ordering.__all__ if name not in ("bucketize", "searchsorted")},
     # shape
     "broadcast_to": shape.broadcast_to,
     "chunk": shape.chunk,

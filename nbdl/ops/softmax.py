@@ -29,14 +29,22 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.creation import empty_like, exponential_, zeros_like
+from nbdl.ops.elementwise import clamp
+from nbdl.ops.elementwise import log as elementwise_log
+from nbdl.ops.indexing import scatter
 from nbdl.ops.reduction.arguments import float_input
 from nbdl.ops.reduction.arrangement import arrange
+from nbdl.ops.reduction.extremes import argmax
 from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
 from nbdl.runtime import memory
-from nbdl.runtime.checks import check_dim, check_rank
+from nbdl.runtime.checks import check_dim, check_float, check_number, check_rank
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.vecmath import exp, log
+
+LEAST_EXPONENTIAL = 1e-8
+"""Smallest waiting time of `gumbel_softmax`: under the least positive one that is drawn, over 0."""
 
 # ---------------------------------------------------------------- reference
 
@@ -537,3 +545,42 @@ def softmax2d(input: Tensor) -> Tensor:
     """
     check_rank("input", input, 3, 4)
     return softmax(input, -3)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    r"""A draw from the classes in a form that has gradients: softmax of scores plus Gumbel noise.
+
+    $y = \mathrm{softmax}\big((x + g) / \tau\big)$ with $g = -\log(-\log u)$, u uniform in (0, 1).
+
+    Args:
+        logits: [*] scores x, float32 or float64.
+        tau: The temperature, over 0: the lower, the closer to one class.
+        hard: Return the greatest class as 1 and the others as 0, with the gradients of the soft draw.
+        eps: Not used, as in PyTorch.
+        dim: The dimension of the classes.
+
+    Returns:
+        [*], dtype of the logits; adds up to 1 along `dim`.
+
+    Raises:
+        DTypeError: The logits are not floating point.
+        IndexRangeError: The logits have no such dimension.
+        ArgumentError: A temperature of 0 or less.
+
+    Gradient:
+        For logits, that of the soft draw.
+
+    Source:
+        Jang, Gu and Poole (2017), "Categorical Reparameterization with Gumbel-Softmax", equation 2.
+    """
+    check_float("logits", logits)
+    check_number("tau", tau, 0.0, open_low=True)
+    dim = check_dim("dim", dim, logits.ndim)
+    waiting = clamp(exponential_(empty_like(logits)), min=LEAST_EXPONENTIAL)
+    soft = softmax((logits - elementwise_log(waiting)) / tau, dim)
+    if not hard:
+        return soft
+    chosen = scatter(zeros_like(logits), dim, argmax(soft, dim, keepdim=True), 1.0)
+    return chosen - soft.detach() + soft

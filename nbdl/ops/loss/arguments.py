@@ -41,16 +41,28 @@ def check_pair(input: Tensor, target: Tensor) -> None:
 
 def broadcast_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Input and target in one shape; as PyTorch does, it warns when they have two."""
+    if target.shape != input.shape:
+        warnings.warn(
+            f"target: shape {list(target.shape)} differs from the input's {list(input.shape)}; both are broadcast, "
+            "which is rarely what a loss is meant to do",
+            stacklevel=3,
+        )
+    return broadcast_quietly(input, target)
+
+
+def broadcast_quietly(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and target in one shape."""
     check_float("input", input)
     check_same_dtype("target", target, "input", input)
-    if target.shape == input.shape:
-        return input, target
-    warnings.warn(
-        f"target: shape {list(target.shape)} differs from the input's {list(input.shape)}; both are broadcast, "
-        "which is rarely what a loss is meant to do",
-        stacklevel=3,
-    )
-    return broadcast_tensors(input, target)
+    return (input, target) if target.shape == input.shape else broadcast_tensors(input, target)
+
+
+def reduced_reference(losses: Any, reduction: str) -> Any:
+    """The float64 losses of single elements, summed, averaged or left."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if reduction == "mean":
+            return losses.sum() / np.float64(losses.size)
+        return losses.sum() if reduction == "sum" else losses
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:

@@ -26,7 +26,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import MapN
-from nbdl.ops.loss.arguments import check_pair, chosen_reduction, reduced, refuse_nan_targets
+from nbdl.ops.loss.arguments import check_pair, chosen_reduction, reduced, reduced_reference, refuse_nan_targets
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import max_fold, min_fold
 from nbdl.ops.reduction.sums import sum_fold
@@ -44,26 +44,19 @@ LEAST_VARIANCE = np.float32(1e-12)
 # ---------------------------------------------------------------- reference
 
 
-def _reduced(losses, reduction):
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if reduction == "mean":
-            return losses.sum() / np.float64(losses.size)
-        return losses.sum() if reduction == "sum" else losses
-
-
 def binary_cross_entropy_reference(input, target, weight=None, reduction="mean"):
     """The definition, in float64."""
     with np.errstate(divide="ignore"):
         log_p, log_q = np.maximum(np.log(input), -100), np.maximum(np.log1p(-input), -100)
     losses = -(target * log_p + (1 - target) * log_q)
-    return _reduced(losses if weight is None else losses * weight, reduction)
+    return reduced_reference(losses if weight is None else losses * weight, reduction)
 
 
 def binary_cross_entropy_with_logits_reference(input, target, weight=None, reduction="mean", pos_weight=None):
     """The definition, in float64."""
     positive = 1.0 if pos_weight is None else pos_weight
     losses = (1 - target) * input + (1 + (positive - 1) * target) * np.logaddexp(0, -input)
-    return _reduced(losses if weight is None else losses * weight, reduction)
+    return reduced_reference(losses if weight is None else losses * weight, reduction)
 
 
 # ---------------------------------------------------------------- scalar functions

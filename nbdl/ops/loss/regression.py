@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.loss.arguments import broadcast_pair, chosen_reduction, reduced
+from nbdl.ops.loss.arguments import broadcast_pair, chosen_reduction, reduced, reduced_reference
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.sums import sum
 from nbdl.runtime.checks import check_number, check_shape
@@ -30,34 +30,27 @@ ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 # ---------------------------------------------------------------- reference
 
 
-def _reduced(losses, reduction):
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if reduction == "mean":
-            return losses.sum() / np.float64(losses.size)
-        return losses.sum() if reduction == "sum" else losses
-
-
 def mse_loss_reference(input, target, reduction="mean"):
     """The definition, in float64."""
-    return _reduced((input - target) ** 2, reduction)
+    return reduced_reference((input - target) ** 2, reduction)
 
 
 def l1_loss_reference(input, target, reduction="mean"):
     """The definition, in float64."""
-    return _reduced(np.abs(input - target), reduction)
+    return reduced_reference(np.abs(input - target), reduction)
 
 
 def smooth_l1_loss_reference(input, target, reduction="mean", beta=1.0):
     """The definition, in float64."""
     size = np.abs(input - target)
     squared = size**2 / (2 * beta) if beta else 0.0
-    return _reduced(np.where(size < beta, squared, size - beta / 2), reduction)
+    return reduced_reference(np.where(size < beta, squared, size - beta / 2), reduction)
 
 
 def huber_loss_reference(input, target, reduction="mean", delta=1.0):
     """The definition, in float64."""
     size = np.abs(input - target)
-    return _reduced(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)), reduction)
+    return reduced_reference(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)), reduction)
 
 
 # ---------------------------------------------------------------- scalar functions

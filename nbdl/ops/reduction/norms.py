@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise import clamp
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import Dims, check_elements, float_input
 from nbdl.ops.reduction.arrangement import arrange
@@ -55,6 +56,11 @@ def vector_norm_reference(input, ord=2.0, dim=None, keepdim=False):
 def norm_reference(input, p="fro", dim=None, keepdim=False):
     """The definition, in float64."""
     return vector_norm_reference(input, 2.0 if p == "fro" else p, dim, keepdim)
+
+
+def normalize_reference(input, p=2.0, dim=1, eps=1e-12):
+    """The definition, in float64."""
+    return input / np.maximum(vector_norm_reference(input, p, dim, True), eps)
 
 
 # ---------------------------------------------------------------- forward
@@ -238,3 +244,29 @@ def norm(
     if isinstance(p, str) and p != "fro":
         raise ArgumentError(f"p: expected a number or 'fro', got {p!r}")
     return vector_norm(input, 2.0 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Dims = 1, eps: float = 1e-12) -> Tensor:
+    r"""Divides vectors by their norms: $x / \max(\|x\|_p, \varepsilon)$.
+
+    Args:
+        input: [*], float32 or float64.
+        p: The order of the norm.
+        dim: The dimension of the vectors, or several.
+        eps: Lower bound of the norm, so that a vector of zeros stays one.
+
+    Returns:
+        [*], dtype of the input.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+
+    Gradient:
+        For input.
+
+    Example:
+        >>> nbdl.ops.normalize(nbdl.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+    """
+    return input / clamp(vector_norm(input, p, dim, keepdim=True), min=eps)
