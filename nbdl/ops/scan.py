@@ -1,0 +1,498 @@
+r"""Scans: running sums, products, log-sums of exponentials and extremes along a dimension.
+
+$$\text{cumsum: } y_i = \sum_{j \le i} x_j, \qquad dx_j = \sum_{i \ge j} dy_i$$
+
+$$\text{cumprod: } y_i = \prod_{j \le i} x_j, \qquad dx_j = \sum_{i \ge j} dy_i \prod_{k \le i, k \ne j} x_k$$
+
+$$\text{logcumsumexp: } y_i = \log \sum_{j \le i} e^{x_j}, \qquad
+  dx_j = e^{x_j - y_j} g_j, \quad g_j = dy_j + e^{y_j - y_{j+1}} g_{j+1}$$
+
+cummax and cummin hand each gradient to the element that they chose, the last one among equals. Without a zero
+in the row, the gradient of cumprod is $\sum_{i \ge j} dy_i y_i / x_j$; behind the first zero all others vanish.
+
+Letters: N rows, R elements along the dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.rows import as_rows, from_rows
+from nbdl.runtime import arrays
+from nbdl.runtime.checks import check_dim, check_float
+from nbdl.runtime.dtypes import INT64, as_dtype
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.vecmath import exp, log1p
+
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
+
+# ---------------------------------------------------------------- reference
+
+
+def cumsum_reference(input, dim, dtype=None):
+    """The definition, in float64."""
+    return np.cumsum(input, axis=dim) if input.ndim else input
+
+
+def cumprod_reference(input, dim, dtype=None):
+    """The definition, in float64."""
+    return np.cumprod(input, axis=dim) if input.ndim else input
+
+
+def logcumsumexp_reference(input, dim):
+    """The definition, in float64."""
+    return np.logaddexp.accumulate(input, axis=dim) if input.ndim else input
+
+
+def cummax_reference(input, dim):
+    """The values and the places of the running maxima."""
+    return _running(input, dim, np.greater_equal)
+
+
+def cummin_reference(input, dim):
+    """The values and the places of the running minima."""
+    return _running(input, dim, np.less_equal)
+
+
+def _running(input, dim, wins):
+    if input.ndim == 0:
+        return input, np.zeros((), np.int64)
+    rows = np.moveaxis(input, dim, -1)
+    places = np.zeros(rows.shape, np.int64)
+    for index in np.ndindex(rows.shape):
+        before = index[-1] - 1
+        places[index] = index[-1]
+        if before >= 0:
+            best = places[(*index[:-1], before)]
+            if not wins(rows[index], rows[(*index[:-1], best)]):
+                places[index] = best
+    values = np.take_along_axis(rows, places, axis=-1)
+    return np.moveaxis(values, -1, dim), np.moveaxis(places, -1, dim)
+
+
+# ---------------------------------------------------------------- sums
+
+
+@cpu_kernel
+def _cumsum_cpu(x, y, backwards, start, stop):
+    """x, y [N, R]; from the end when `backwards`. One task a row."""
+    size = x.shape[1]
+    for row in range(start, stop):
+        total = y.dtype.type(0)
+        for step in range(size):
+            i = size - 1 - step if backwards else step
+            total += x[row, i]
+            y[row, i] = total
+
+
+@cuda_kernel
+def _cumsum_cuda(x, y, backwards):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    size = x.shape[1]
+    if row < x.shape[0]:
+        total = y.dtype.type(0)
+        for step in range(size):
+            i = size - 1 - step if backwards else step
+            total += x[row, i]
+            y[row, i] = total
+
+
+def _over_rows(cpu: Any, cuda_twin: Any) -> Kernel:
+    return Kernel(
+        cpu=cpu,
+        cuda=cuda_twin,
+        tasks=lambda x, *_: x.shape[0],
+        work=lambda x, *_: x.size,
+        blocks=lambda x, *_: -(-x.shape[0] // BLOCK),
+    )
+
+
+_cumsum = _over_rows(_cumsum_cpu, _cumsum_cuda)
+
+# ---------------------------------------------------------------- products
+
+
+@cpu_kernel
+def _cumprod_forward_cpu(x, y, start, stop):
+    """x, y [N, R]. One task a row."""
+    for row in range(start, stop):
+        product = y.dtype.type(1)
+        for i in range(x.shape[1]):
+            product *= x[row, i]
+            y[row, i] = product
+
+
+@cuda_kernel
+def _cumprod_forward_cuda(x, y):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if row < x.shape[0]:
+        product = y.dtype.type(1)
+        for i in range(x.shape[1]):
+            product *= x[row, i]
+            y[row, i] = product
+
+
+_cumprod_forward = _over_rows(_cumprod_forward_cpu, _cumprod_forward_cuda)
+
+
+@cpu_kernel
+def _cumprod_backward_cpu(x, y, dy, dx, start, stop):
+    """x, y, dy, dx [N, R]. One task a row."""
+    size = x.shape[1]
+    for row in range(start, stop):
+        zero = 0
+        while zero < size and x[row, zero] != 0:
+            zero += 1
+        total = y.dtype.type(0)
+        for step in range(zero):
+            i = zero - 1 - step
+            total += dy[row, i] * y[row, i]
+            dx[row, i] = total / x[row, i]
+        product = y[row, zero - 1] if zero > 0 else y.dtype.type(1)
+        total = y.dtype.type(0)
+        for i in range(zero, size):  # the zero itself left out of every product
+            if i > zero:
+                product *= x[row, i]
+                dx[row, i] = 0
+            total += dy[row, i] * product
+        if zero < size:
+            dx[row, zero] = total
+
+
+@cuda_kernel
+def _cumprod_backward_cuda(x, y, dy, dx):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    size = x.shape[1]
+    if row < x.shape[0]:
+        zero = 0
+        while zero < size and x[row, zero] != 0:
+            zero += 1
+        total = y.dtype.type(0)
+        for step in range(zero):
+            i = zero - 1 - step
+            total += dy[row, i] * y[row, i]
+            dx[row, i] = total / x[row, i]
+        product = y[row, zero - 1] if zero > 0 else y.dtype.type(1)
+        total = y.dtype.type(0)
+        for i in range(zero, size):
+            if i > zero:
+                product *= x[row, i]
+                dx[row, i] = 0
+            total += dy[row, i] * product
+        if zero < size:
+            dx[row, zero] = total
+
+
+_cumprod_backward = _over_rows(_cumprod_backward_cpu, _cumprod_backward_cuda)
+
+# ---------------------------------------------------------------- log-sums of exponentials
+
+
+@cpu_kernel
+def _logcumsumexp_forward_cpu(x, y, start, stop):
+    """x, y [N, R]: log(e^a + e^b) = max + log1p(e^(min - max)). One task a row."""
+    for row in range(start, stop):
+        total = x[row, 0]
+        y[row, 0] = total
+        for i in range(1, x.shape[1]):
+            high, low = max(total, x[row, i]), min(total, x[row, i])
+            # equal infinities have no difference; a NaN must win
+            total = high if high == low and math.isinf(high) else high + log1p(exp(low - high))
+            total = x[row, i] + total if x[row, i] != x[row, i] else total
+            y[row, i] = total
+
+
+@cuda_kernel
+def _logcumsumexp_forward_cuda(x, y):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if row < x.shape[0]:
+        total = x[row, 0]
+        y[row, 0] = total
+        for i in range(1, x.shape[1]):
+            high, low = max(total, x[row, i]), min(total, x[row, i])
+            total = high if high == low and math.isinf(high) else high + log1p(exp(low - high))
+            total = x[row, i] + total if x[row, i] != x[row, i] else total
+            y[row, i] = total
+
+
+_logcumsumexp_forward = _over_rows(_logcumsumexp_forward_cpu, _logcumsumexp_forward_cuda)
+
+
+@cpu_kernel
+def _logcumsumexp_backward_cpu(x, y, dy, dx, start, stop):
+    """x, y, dy, dx [N, R]. One task a row."""
+    size = x.shape[1]
+    for row in range(start, stop):
+        g = x.dtype.type(0)
+        for step in range(size):
+            i = size - 1 - step
+            if step > 0 and not math.isinf(y[row, i]):
+                g *= exp(y[row, i] - y[row, i + 1])
+            g += dy[row, i]
+            # nothing but e^-inf so far: the sum does not move with any of them
+            dx[row, i] = 0 if math.isinf(y[row, i]) and y[row, i] < 0 else exp(x[row, i] - y[row, i]) * g
+
+
+@cuda_kernel
+def _logcumsumexp_backward_cuda(x, y, dy, dx):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    size = x.shape[1]
+    if row < x.shape[0]:
+        g = x.dtype.type(0)
+        for step in range(size):
+            i = size - 1 - step
+            if step > 0 and not math.isinf(y[row, i]):
+                g *= exp(y[row, i] - y[row, i + 1])
+            g += dy[row, i]
+            dx[row, i] = 0 if math.isinf(y[row, i]) and y[row, i] < 0 else exp(x[row, i] - y[row, i]) * g
+
+
+_logcumsumexp_backward = _over_rows(_logcumsumexp_backward_cpu, _logcumsumexp_backward_cuda)
+
+# ---------------------------------------------------------------- extremes
+
+
+@cpu_kernel
+def _cumextreme_cpu(x, y, places, greatest, start, stop):
+    """x, y, places [N, R]; a NaN stays once it is met. One task a row."""
+    for row in range(start, stop):
+        best = 0
+        for i in range(x.shape[1]):
+            value, held = x[row, i], x[row, best]
+            wins = value >= held if greatest else value <= held
+            if value != value or (wins and held == held):
+                best = i
+            y[row, i] = x[row, best]
+            places[row, i] = best
+
+
+@cuda_kernel
+def _cumextreme_cuda(x, y, places, greatest):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if row < x.shape[0]:
+        best = 0
+        for i in range(x.shape[1]):
+            value, held = x[row, i], x[row, best]
+            wins = value >= held if greatest else value <= held
+            if value != value or (wins and held == held):
+                best = i
+            y[row, i] = x[row, best]
+            places[row, i] = best
+
+
+_cumextreme = _over_rows(_cumextreme_cpu, _cumextreme_cuda)
+
+
+@cpu_kernel
+def _collect_cpu(dy, places, dx, start, stop):
+    """dy, places, dx [N, R]: dx[place] += dy. One task a row."""
+    for row in range(start, stop):
+        for i in range(dx.shape[1]):
+            dx[row, i] = 0
+        for i in range(dx.shape[1]):
+            dx[row, places[row, i]] += dy[row, i]
+
+
+@cuda_kernel
+def _collect_cuda(dy, places, dx):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if row < dx.shape[0]:
+        for i in range(dx.shape[1]):
+            dx[row, i] = 0
+        for i in range(dx.shape[1]):
+            dx[row, places[row, i]] += dy[row, i]
+
+
+_collect = _over_rows(_collect_cpu, _collect_cuda)
+
+# ---------------------------------------------------------------- autograd
+
+
+class CumsumOp(Op):
+    """Backward is the same scan from the other end."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dim):
+        ctx.dim = dim
+        return CumsumOp.scan(x, dim, False)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        return CumsumOp.scan(dy, ctx.dim, True), None
+
+    @staticmethod
+    def scan(x, dim, backwards):
+        rows = as_rows(x, dim)
+        y = Context.empty_like(rows)
+        _cumsum(rows, y, backwards)
+        return from_rows(y, x.shape, dim)
+
+
+class CumprodOp(Op):
+    """Saves the rows of x and y."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dim):
+        rows = as_rows(x, dim)
+        y = ctx.empty_like(rows)
+        _cumprod_forward(rows, y)
+        ctx.dim = dim
+        ctx.save(rows, y)
+        return from_rows(y, x.shape, dim)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        rows, y = ctx.saved
+        dx = ctx.empty_like(rows)
+        _cumprod_backward(rows, y, as_rows(dy, ctx.dim), dx)
+        return from_rows(dx, dy.shape, ctx.dim), None
+
+
+class LogCumsumExpOp(Op):
+    """Saves the rows of x and y."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dim):
+        rows = as_rows(x, dim)
+        y = ctx.empty_like(rows)
+        if rows.size:
+            _logcumsumexp_forward(rows, y)
+        ctx.dim = dim
+        ctx.save(rows, y)
+        return from_rows(y, x.shape, dim)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        rows, y = ctx.saved
+        dx = ctx.empty_like(rows)
+        _logcumsumexp_backward(rows, y, as_rows(dy, ctx.dim), dx)
+        return from_rows(dx, dy.shape, ctx.dim), None
+
+
+class CumExtremeOp(Op):
+    """Saves the places."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dim, greatest):
+        rows = as_rows(x, dim)
+        y, places = ctx.empty_like(rows), ctx.empty_like(rows, INT64)
+        if rows.size:
+            _cumextreme(rows, y, places, greatest)
+        ctx.dim = dim
+        ctx.save(places)
+        return from_rows(y, x.shape, dim), from_rows(places, x.shape, dim)
+
+    @staticmethod
+    def backward(ctx: Context, dy, _):
+        (places,) = ctx.saved
+        rows = as_rows(dy, ctx.dim)
+        dx = ctx.empty_like(rows)
+        _collect(arrays.contiguous(rows), places, dx)
+        return from_rows(dx, dy.shape, ctx.dim), None, None
+
+
+# ---------------------------------------------------------------- public
+
+
+class CumResult(NamedTuple):
+    """The running extremes along a dimension, and where they stood."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _working(input: Tensor, dtype: Any) -> Tensor:
+    """The input in the dtype to add up in: integers and booleans in int64."""
+    if dtype is not None:
+        return to_dtype(input, as_dtype(dtype))
+    return to_dtype(input, INT64) if input.dtype.kind in "iub" else input
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    r"""Running sums along a dimension: $y_i = \sum_{j \le i} x_j$.
+
+    Args:
+        input: [*].
+        dim: The dimension.
+        dtype: What to add up in; by default the input's dtype, int64 for integers and booleans.
+
+    Returns:
+        [*], the shape of the input.
+
+    Raises:
+        IndexRangeError: There is no such dimension.
+
+    Gradient:
+        For input.
+
+    Example:
+        >>> nbdl.cumsum(nbdl.tensor([1.0, 2.0, 3.0]), 0)
+        tensor([1., 3., 6.])
+    """
+    return CumsumOp.apply(_working(input, dtype), check_dim("dim", dim, input.ndim))
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    r"""Running products along a dimension: $y_i = \prod_{j \le i} x_j$. Arguments as for `cumsum`.
+
+    Gradient:
+        For input; exact also where elements are zero.
+    """
+    return CumprodOp.apply(_working(input, dtype), check_dim("dim", dim, input.ndim))
+
+
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    r"""Logarithms of running sums of exponentials: $y_i = \log \sum_{j \le i} e^{x_j}$, without overflow.
+
+    Args:
+        input: [*], float32 or float64.
+        dim: The dimension.
+
+    Returns:
+        [*], the shape of the input.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: There is no such dimension.
+
+    Gradient:
+        For input.
+    """
+    return LogCumsumExpOp.apply(check_float("input", input), check_dim("dim", dim, input.ndim))
+
+
+def cummax(input: Tensor, dim: int) -> CumResult:
+    """Running maxima along a dimension, and the last places that attain them.
+
+    Args:
+        input: [*].
+        dim: The dimension.
+
+    Returns:
+        values: [*], and indices: [*], int64.
+
+    Gradient:
+        For input: to the element chosen.
+
+    Example:
+        >>> nbdl.cummax(nbdl.tensor([1.0, 3.0, 2.0]), 0).values
+        tensor([1., 3., 3.])
+    """
+    return CumResult(*CumExtremeOp.apply(input, check_dim("dim", dim, input.ndim), True))
+
+
+def cummin(input: Tensor, dim: int) -> CumResult:
+    """Running minima along a dimension, and the last places that attain them. Arguments as for `cummax`."""
+    return CumResult(*CumExtremeOp.apply(input, check_dim("dim", dim, input.ndim), False))

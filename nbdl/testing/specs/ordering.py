@@ -1,0 +1,191 @@
+"""Rows of what sorts, chooses by order and counts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdl.ops import ordering
+from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from nbdl.testing.draw import Draw
+from nbdl.testing.spec import OpSpec, Refusal
+
+
+def _rows(draw: Draw) -> dict[str, object]:
+    shape = draw.shape(0, 3, max_size=6, min_size=1)
+    return {"input": draw.array(shape, distinct=True), "dim": draw.dim(len(shape))}
+
+
+def _sorted_rows(draw: Draw) -> dict[str, object]:
+    return {**_rows(draw), "descending": draw.boolean()}
+
+
+def _tied_rows(draw: Draw) -> dict[str, object]:
+    shape = draw.shape(1, 2, max_size=7, min_size=1)
+    return {"input": draw.array(shape, ties=True), "dim": draw.dim(len(shape)), "descending": draw.boolean()}
+
+
+def _long_row(draw: Draw) -> dict[str, object]:
+    return {"input": draw.array((2, draw.integer(129, 140)), distinct=True), "dim": 1, "descending": draw.boolean()}
+
+
+def _chosen(draw: Draw) -> dict[str, object]:
+    case = _rows(draw)
+    return {**case, "k": draw.integer(1, _length(case)), "largest": draw.boolean()}
+
+
+def _ranked(draw: Draw) -> dict[str, object]:
+    case = _rows(draw)
+    return {**case, "k": draw.integer(1, _length(case)), "keepdim": draw.boolean()}
+
+
+def _length(case: dict[str, object]) -> int:
+    input, dim = case["input"], case["dim"]
+    return input.shape[dim] if input.ndim else 1
+
+
+def _kthvalue_reference(input, k, dim=-1, keepdim=False):
+    if input.ndim == 0:
+        return input, np.zeros((), np.int64)
+    order = np.take(np.argsort(input, axis=dim, kind="stable"), [k - 1], axis=dim)
+    values = np.take_along_axis(input, order, axis=dim)
+    return (values, order) if keepdim else (np.squeeze(values, dim), np.squeeze(order, dim))
+
+
+def _median_reference(input, dim=None, keepdim=False):
+    if dim is None:
+        return np.sort(input, axis=None)[(input.size - 1) // 2]
+    return _kthvalue_reference(input, (_length({"input": input, "dim": dim}) + 1) // 2, dim, keepdim)
+
+
+def _unique_reference(input, return_inverse, return_counts):
+    values, inverse, counts = np.unique(input, return_inverse=True, return_counts=True)
+    results = [
+        values,
+        *([inverse.reshape(input.shape)] if return_inverse else []),
+        *([counts] if return_counts else []),
+    ]
+    return tuple(results)
+
+
+def _searched(draw: Draw) -> dict[str, object]:
+    edges = np.sort(draw.rng.integers(-4, 5, draw.integer(1, 9)) / 2)
+    return {"sorted_sequence": edges, "input": draw.array(draw.shape(1, 2), ties=True), "right": draw.boolean()}
+
+
+_WRONG_DIM = Refusal(lambda: {"input": np.zeros((2, 3)), "dim": 2}, IndexRangeError, "dim")
+_WRONG_DIM_OF_K = Refusal(lambda: {"input": np.zeros((2, 3)), "k": 1, "dim": 2}, IndexRangeError, "dim")
+_FEW = Refusal(lambda: {"input": np.zeros((2, 3)), "k": 4, "dim": 1}, ArgumentError, "k")
+
+SPECS = [
+    OpSpec(
+        function=ordering.sort,
+        reference=ordering.sort_reference,
+        inputs=_sorted_rows,
+        differentiable=("input",),
+        refusals=(_WRONG_DIM,),
+        benchmark=lambda rng: {"input": rng.standard_normal((256, 1000))},
+    ),
+    OpSpec(function=ordering.sort, reference=ordering.sort_reference, inputs=_tied_rows, variant="ties"),
+    OpSpec(
+        function=ordering.sort,
+        reference=ordering.sort_reference,
+        inputs=_long_row,
+        differentiable=("input",),
+        variant="long row",
+    ),
+    OpSpec(
+        function=ordering.argsort, reference=ordering.argsort_reference, inputs=_sorted_rows, refusals=(_WRONG_DIM,)
+    ),
+    OpSpec(
+        function=ordering.topk,
+        reference=ordering.topk_reference,
+        inputs=_chosen,
+        differentiable=("input",),
+        refusals=(
+            _WRONG_DIM_OF_K := Refusal(lambda: {"input": np.zeros((2, 3)), "k": 1, "dim": 2}, IndexRangeError, "dim"),
+            _FEW,
+        ),
+    ),
+    OpSpec(
+        function=ordering.kthvalue,
+        reference=_kthvalue_reference,
+        inputs=_ranked,
+        differentiable=("input",),
+        refusals=(_WRONG_DIM_OF_K, _FEW, Refusal(lambda: {"input": np.zeros(3), "k": 0}, ArgumentError, "k")),
+    ),
+    OpSpec(
+        function=ordering.median,
+        reference=_median_reference,
+        inputs=lambda draw: {**_rows(draw), "keepdim": draw.boolean()},
+        differentiable=("input",),
+        refusals=(_WRONG_DIM, Refusal(lambda: {"input": np.zeros((0, 3))}, ShapeError, "input")),
+    ),
+    OpSpec(
+        function=ordering.median,
+        reference=_median_reference,
+        inputs=lambda draw: {"input": draw.array(draw.shape(0, 3, min_size=1), distinct=True)},
+        differentiable=("input",),
+        variant="all",
+    ),
+    OpSpec(
+        function=ordering.unique,
+        reference=_unique_reference,
+        inputs=lambda draw: {
+            "input": draw.array(draw.shape(0, 2, max_size=6), ties=True),
+            "return_inverse": draw.boolean(),
+            "return_counts": draw.boolean(),
+        },
+    ),
+    OpSpec(
+        function=ordering.searchsorted,
+        reference=lambda sorted_sequence, input, right: np.searchsorted(
+            sorted_sequence, input, "right" if right else "left"
+        ),
+        inputs=_searched,
+        refusals=(
+            Refusal(lambda: {"sorted_sequence": np.zeros(3), "input": np.zeros(2, np.float32)}, DTypeError, "input"),
+            Refusal(
+                lambda: {"sorted_sequence": np.zeros((2, 3)), "input": np.zeros((3, 3))}, ShapeError, "sorted_sequence"
+            ),
+        ),
+    ),
+    OpSpec(
+        function=ordering.bucketize,
+        reference=lambda input, boundaries, right: np.searchsorted(boundaries, input, "right" if right else "left"),
+        inputs=lambda draw: {
+            "input": (case := _searched(draw))["input"],
+            "boundaries": case["sorted_sequence"],
+            "right": case["right"],
+        },
+        refusals=(Refusal(lambda: {"input": np.zeros(3), "boundaries": np.zeros((2, 2))}, ShapeError, "boundaries"),),
+    ),
+    OpSpec(
+        function=ordering.bincount,
+        reference=lambda input, weights, minlength: np.bincount(input, weights, minlength),
+        inputs=lambda draw: {
+            "input": draw.integers((size := draw.integer(0, 12),), 0, 5),
+            "weights": draw.array((size,)),
+            "minlength": draw.integer(0, 8),
+        },
+        refusals=(
+            Refusal(lambda: {"input": np.array([1, -1])}, ArgumentError, "input"),
+            Refusal(lambda: {"input": np.zeros(2)}, DTypeError, "input"),
+            Refusal(lambda: {"input": np.array([1, 1]), "weights": np.zeros(3)}, ShapeError, "weights"),
+        ),
+    ),
+    OpSpec(
+        function=ordering.histc,
+        reference=lambda input, bins, min, max: np.histogram(input, bins, (min, max))[0].astype(float),
+        inputs=lambda draw: {
+            "input": draw.array(draw.shape(0, 2, max_size=6)),
+            "bins": draw.choice([1, 2, 4, 8]),
+            "min": -2.0,
+            "max": 1.5,
+        },
+        refusals=(
+            Refusal(lambda: {"input": np.zeros(2), "min": 1.0, "max": 0.0}, ArgumentError, "max"),
+            Refusal(lambda: {"input": np.zeros(2, np.int64)}, DTypeError, "input"),
+            Refusal(lambda: {"input": np.zeros(2), "bins": 0}, ArgumentError, "bins"),
+        ),
+    ),
+]
