@@ -306,14 +306,19 @@ def _gradcheck(words: list[str]) -> int:
         )
     worst = max(results, key=lambda result: result.largest_error)
     print(
-        f"\n{len(results)} operations, {sum(r.cases for r in results):,} cases, "
+        f"\n{len({_operation(r.name) for r in results})} operations, {sum(r.cases for r in results):,} cases, "
         f"{sum(r.elements for r in results):,} gradients, {sum(r.kinks for r in results):,} kinks skipped, "
         f"largest error {worst.largest_error:.4f} of the tolerance ({worst.name})"
     )
     failures = [result for result in results if result.failure is not None]
     for result in failures:
         print(f"\n{result.name}: {result.failure}", file=sys.stderr)
-    return _fail(f"\nerror: {len(failures)} of {len(results)} operations failed", FAILED) if failures else 0
+    return _fail(f"\nerror: {len(failures)} of {len(results)} rows failed", FAILED) if failures else 0
+
+
+def _operation(row: str) -> str:
+    """The operation of a row of the spec table: some have several, name:variant."""
+    return row.partition(":")[0]
 
 
 def _warmup(words: list[str]) -> int:
