@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib as _importlib
+import math as _math
+from typing import Any as _Any
+
 import numpy as _np
 
 from nbdl import nn, ops, optim
@@ -12,7 +16,12 @@ from nbdl.ops.distance import *  # noqa: F403
 from nbdl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.matmul import bmm, dot, einsum, matmul, mm, mv, outer
+from nbdl.ops.ordering import *  # noqa: F403
+from nbdl.ops.reduction import *  # noqa: F403
+from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
+from nbdl.ops.softmax import log_softmax, softmax
 from nbdl.runtime.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -39,3 +48,15 @@ int32 = _np.dtype(_np.int32)
 int64 = _np.dtype(_np.int64)
 uint8 = _np.dtype(_np.uint8)
 bool = _np.dtype(_np.bool_)  # noqa: A001 (PyTorch's name)
+
+inf = _math.inf
+nan = _math.nan
+pi = _math.pi
+e = _math.e
+
+
+def __getattr__(name: str) -> _Any:
+    """Floors that a program may not need are imported when they are first named."""
+    if name in ("data", "models", "testing", "train"):
+        return _importlib.import_module(f"nbdl.{name}")
+    raise AttributeError(f"module 'nbdl' has no attribute {name!r}")
