@@ -82,6 +82,13 @@ class Tensor:
         __le__: Any
         __gt__: Any
         __ge__: Any
+        __eq__: Any
+        __ne__: Any
+        __and__: Any
+        __or__: Any
+        __xor__: Any
+        __invert__: Any
+        __iter__: Any
 
     # -- what it is
 
