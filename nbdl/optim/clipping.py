@@ -148,7 +148,7 @@ def _scale_cuda(like, addresses, chunks, norm, max_norm):
     task = cuda.blockIdx.x
     n = chunks[task, 2]
     g = array_at(addresses[chunks[task, 0], 0] + chunks[task, 1] * like.itemsize, n, like)
-    factor = like.dtype.type(max_norm) / like.dtype.type(norm[0] + norm.dtype.type(1e-6))
+    factor = like.dtype.type(max_norm) / (like.dtype.type(norm[0]) + like.dtype.type(1e-6))
     scale = like.dtype.type(1) if factor > like.dtype.type(1) else factor
     for i in range(cuda.threadIdx.x, n, BLOCK):
         g[i] *= scale
