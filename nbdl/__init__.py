@@ -11,16 +11,16 @@ import numpy as _np
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
-from nbdl.ops.creation import *  # noqa: F403
-from nbdl.ops.distance import *  # noqa: F403
+from nbdl.ops.creation import *
+from nbdl.ops.distance import *
 from nbdl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
-from nbdl.ops.elementwise import *  # noqa: F403
-from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.elementwise import *
+from nbdl.ops.indexing import *
 from nbdl.ops.matmul import bmm, dot, einsum, matmul, mm, mv, outer
-from nbdl.ops.ordering import *  # noqa: F403
-from nbdl.ops.reduction import *  # noqa: F403
-from nbdl.ops.scan import *  # noqa: F403
-from nbdl.ops.shape import *  # noqa: F403
+from nbdl.ops.ordering import *
+from nbdl.ops.reduction import *
+from nbdl.ops.scan import *
+from nbdl.ops.shape import *
 from nbdl.ops.softmax import log_softmax, softmax
 from nbdl.runtime.errors import (
     ArgumentError,
@@ -47,7 +47,7 @@ int16 = _np.dtype(_np.int16)
 int32 = _np.dtype(_np.int32)
 int64 = _np.dtype(_np.int64)
 uint8 = _np.dtype(_np.uint8)
-bool = _np.dtype(_np.bool_)  # noqa: A001 (PyTorch's name)
+bool = _np.dtype(_np.bool_)  # PyTorch's name
 
 inf = _math.inf
 nan = _math.nan
