@@ -65,26 +65,31 @@ def test_the_order_of_threads_does_not_change_the_bits():
 
 @cuda_kernel
 def reductions(x, y):
-    value = x[cuda.threadIdx.x]
-    largest, smallest, total = block_max(value), block_min(value), block_sum(value)
-    y[cuda.threadIdx.x, 0] = largest
-    y[cuda.threadIdx.x, 1] = smallest
-    y[cuda.threadIdx.x, 2] = total
+    # Each one again at once: the barrier at its end must keep the next call's writes away from this call's reads.
+    for row in range(x.shape[0]):
+        y[row, cuda.threadIdx.x, 0] = block_max(x[row, cuda.threadIdx.x])
+    for row in range(x.shape[0]):
+        y[row, cuda.threadIdx.x, 1] = block_min(x[row, cuda.threadIdx.x])
+    for row in range(x.shape[0]):
+        y[row, cuda.threadIdx.x, 2] = block_sum(x[row, cuda.threadIdx.x])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_every_thread_gets_the_result_of_a_reduction(dtype):
-    x = np.random.default_rng(0).integers(-50, 50, BLOCK).astype(dtype)
-    y = np.zeros((BLOCK, 3), dtype)
+    first = np.random.default_rng(0).permutation(BLOCK) - 50
+    x = np.stack([np.roll(first, row * WARP) for row in range(BLOCK // WARP)]).astype(dtype)  # extremes in every warp
+    x *= np.array([[1], [2], [3], [4]], dtype)
+    y = np.zeros((*x.shape, 3), dtype)
     simt.launch(reductions, 1, BLOCK, x, y)
-    np.testing.assert_array_equal(y, np.tile([x.max(), x.min(), x.sum()], (BLOCK, 1)))
+    expected = np.stack([x.max(axis=1), x.min(axis=1), x.sum(axis=1)], axis=1)
+    np.testing.assert_array_equal(y, np.broadcast_to(expected[:, None], y.shape))
 
 
 def test_reductions_keep_nan():
     x = np.zeros(BLOCK, np.float32)
     x[77] = np.nan
-    y = np.zeros((BLOCK, 3), np.float32)
-    simt.launch(reductions, 1, BLOCK, x, y)
+    y = np.zeros((1, BLOCK, 3), np.float32)
+    simt.launch(reductions, 1, BLOCK, x[None], y)
     assert np.isnan(y).all()
 
 

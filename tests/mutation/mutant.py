@@ -1,0 +1,60 @@
+"""What a planted bug is: a piece of a kernel's text, what replaces it, and the tests that must notice."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+KINDS = (
+    "sign",
+    "index",
+    "missing term",
+    "wrong axis",
+    "bound",
+    "constant",
+    "reduction",
+    "race",
+    "missing barrier",
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug.
+
+    Attributes:
+        file: The file, from the repository's root.
+        old: Text that stands in it exactly once; it may span lines.
+        new: The text that replaces it.
+        kind: One of KINDS.
+        tests: What to run: a test file, with ` -k EXPRESSION` to choose from it.
+    """
+
+    file: str
+    old: str
+    new: str
+    kind: str
+    tests: str
+
+    @property
+    def family(self) -> str:
+        """Where the kernel belongs: the path behind nbdl/, without the roof `ops`."""
+        return self.file.removeprefix("nbdl/").removeprefix("ops/").removesuffix(".py")
+
+    def planted(self, source: str) -> str:
+        """The source with the bug in it. Raises ValueError unless the text stands there exactly once."""
+        found = source.count(self.old)
+        if found != 1:
+            raise ValueError(f"{self.file}: {self.old!r} stands there {found} times, expected once: update mutants.py")
+        return source.replace(self.old, self.new)
+
+    def kernel(self, source: str) -> str:
+        """The innermost function that holds the text, or the module's name where no function does."""
+        line = source[: source.index(self.old) + len(self.old) - len(self.old.lstrip())].count("\n") + 1
+        name, shortest = "(module)", len(source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0):
+                size = (node.end_lineno or 0) - node.lineno
+                if size < shortest:
+                    name, shortest = node.name, size
+        return name
