@@ -62,6 +62,14 @@ from nbdl.ops.elementwise.exponential import (
     logit,
     sigmoid,
 )
+from nbdl.ops.elementwise.extrema import (
+    clamp,
+    clip,
+    fmax,
+    fmin,
+    maximum,
+    minimum,
+)
 from nbdl.ops.elementwise.logic import (
     bitwise_and,
     bitwise_left_shift,
@@ -89,15 +97,9 @@ from nbdl.ops.elementwise.rounding import (
     trunc,
 )
 from nbdl.ops.elementwise.selection import (
-    clamp,
-    clip,
     copysign,
-    fmax,
-    fmin,
     heaviside,
     masked_fill,
-    maximum,
-    minimum,
     nan_to_num,
     where,
 )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.ops.shape.views import sum_to_shape
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays
 from nbdl.runtime.errors import ShapeError
 
 sum_to = sum_to_shape
@@ -43,16 +43,12 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(places)
 
 
-def over_memory(x: Any, dtype: Any, launch: Callable[[Any, Any], None]) -> Any:
-    """`launch(x, y)` on flat arrays; y of the shape of x and, where x is dense, of its memory order."""
-    if x.flags.c_contiguous:
-        y = memory.empty(x.shape, dtype)
-        launch(x.ravel(), y.ravel())
-        return y
+def over_memory(x: Any, function: Callable[[Any], Any]) -> Any:
+    """`function` of an array that is not C-contiguous: of its elements in memory order, or of a contiguous copy."""
     order = dense_order(x)
     if order is None:
-        return over_memory(arrays.contiguous(x), dtype, launch)
-    return over_memory(x.transpose(order), dtype, launch).transpose(inverse(order))
+        return function(arrays.contiguous(x))
+    return function(x.transpose(order)).transpose(inverse(order))
 
 
 # ---------------------------------------------------------------- broadcasting
@@ -86,7 +82,7 @@ def broadcast_plan(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> Plan | N
     lead = 4 - len(sizes)
     if lead < 0:
         return None
-    return Plan((1,) * lead + sizes, tuple((0,) * lead + operand for operand in steps))  # type: ignore[arg-type]
+    return Plan((1,) * lead + sizes, tuple((0,) * lead + operand for operand in steps))  # type: ignore[arg-type, misc]
 
 
 def expanded(x: Any, shape: tuple[int, ...]) -> Any:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from nbdl.ops.elementwise.layout import aligned, broadcast_plan, over_memory, repeated
 from nbdl.runtime import memory
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
@@ -82,10 +84,14 @@ class Map1:
         return _map1_numbers_kernel(self._function)
 
     def __call__(self, x: Any, *numbers: Any, dtype: Any = None) -> Any:
-        if not numbers:
-            return over_memory(x, dtype or x.dtype, self.plain)
-        kernel = self.numbered
-        return over_memory(x, dtype or x.dtype, lambda flat, y: kernel(flat, y, numbers))
+        if not x.flags.c_contiguous:
+            return over_memory(x, lambda flat: self(flat, *numbers, dtype=dtype))
+        y = memory.empty(x.shape, dtype or x.dtype)
+        if numbers:
+            self.numbered(x.ravel(), y.ravel(), numbers)
+        else:
+            self.plain(x.ravel(), y.ravel())
+        return y
 
 
 # ---------------------------------------------------------------- two arrays
@@ -197,6 +203,8 @@ class Map2:
         return Map1(self._function)
 
     def __call__(self, a: Any, b: Any, *numbers: Any, dtype: Any = None) -> Any:
+        if isinstance(b, np.generic):
+            return self.one_array(a, b, *numbers, dtype=dtype)
         if a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous:
             y = memory.empty(a.shape, dtype or a.dtype)
             if numbers:

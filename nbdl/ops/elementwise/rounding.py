@@ -43,13 +43,13 @@ def trunc_of(x):
 
 @exact
 def round_of(x):
-    """To the nearest integer, of two equally near ones to the even one."""
-    below = type(x)(math.floor(x))
-    rest = x - below
-    half = type(x)(0.5)
-    odd = below * half != type(x)(math.floor(below * half))
-    up = rest > half or (rest == half and odd)
-    return vecmath.copysign(below + type(x)(1) if up else below, x) if abs(x) < type(x)(WHOLE) else x
+    """To the nearest integer, of two equally near ones to the even one.
+
+    Beside 1.5 units of the last fraction bit's reciprocal (2^23 or 2^52) only integers are left, and adding rounds.
+    """
+    unit = abs(type(x)(3) * (type(x)(4) / type(x)(3) - type(x)(1)) - type(x)(1))  # 2^-23 or 2^-52, folded when compiled
+    shift = type(x)(1.5) / unit
+    return vecmath.copysign((x + shift) - shift, x) if abs(x) < type(x)(0.25) / unit else x
 
 
 @exact

@@ -257,8 +257,8 @@ class Atan2Op(BinaryOp):
     """y = the angle of the point (b, a)."""
 
     value = Map2(_atan2)
-    left = MapN(_atan2_left)
-    right = MapN(_atan2_right)
+    left = MapN(_atan2_left)  # type: ignore[assignment]
+    right = MapN(_atan2_right)  # type: ignore[assignment]
 
 
 def atan2(input: Tensor, other: Tensor) -> Tensor:
