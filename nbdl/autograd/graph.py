@@ -161,7 +161,8 @@ def _record(ctx: Context, inputs: tuple[Any, ...], tensors: Sequence[Tensor]) ->
         (None if not needed else value if value._node is None else (value._node, value._output))
         for value, needed in zip(inputs, ctx.needs_input_grad)  # noqa: B905 (a tenth of a microsecond)
     ]
-    ctx.outputs = outputs = []
+    outputs: list[Any] = []
+    ctx.outputs = outputs
     for tensor in tensors:
         dtype = tensor._array.dtype
         if dtype.kind == "f" and len(outputs) not in ctx._non_differentiable:

@@ -10,7 +10,7 @@ import numpy as np
 def format_array(array: Any) -> str:
     """The elements as PyTorch prints them: four decimals, integers as such, scientific when the range is wide."""
     finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.empty(0)
-    formatter: dict[str, Any] = {}
+    formatter: Any = {}
     if array.dtype.kind == "f":
         nonzero = finite[finite > 0]
         if finite.size and (finite == np.floor(finite)).all() and finite.max() < 1e8:

@@ -141,7 +141,7 @@ adam_step = chunk_kernel(_adam_cpu, _adam_cuda)
 class _AdamFamily(Optimizer):
     """What Adam, AdamW and NAdam share: checks, and the launch once the coefficients a and b are known."""
 
-    states = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    states: tuple[str, ...] = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     coefficients = 9
 
     def _check(self, group: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def _seal(path: Path, payload: bytes) -> bytes:
     return hashlib.sha256(path.name.encode() + payload).digest()
 
 
-class StampedCache(dispatcher.NullCache):
+class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
     """The cache of one kernel, in the interface that Numba's dispatchers call."""
 
     def __init__(self, function: python_types.FunctionType, options: object = ()) -> None:

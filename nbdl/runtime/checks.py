@@ -85,7 +85,8 @@ def check_number(
     """The value, if it is a finite real number of the interval [low, high] (open at an end on request)."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name}: expected a number, got {type(value).__name__}")
-    inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+    real: Any = value
+    inside = (low < real if open_low else low <= real) and (real < high if open_high else real <= high)
     if not math.isfinite(value) or not inside:
         left, right = "(" if open_low or low == -math.inf else "[", ")" if open_high or high == math.inf else "]"
         raise ArgumentError(f"{name}: expected a finite number in {left}{low}, {high}{right}, got {value!r}")
@@ -96,7 +97,7 @@ def check_int(name: str, value: Any, low: float = -math.inf, high: float = math.
     """The value as an int, if it is an integer of the closed interval [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise ArgumentTypeError(f"{name}: expected an integer, got {type(value).__name__}")
-    if not low <= value <= high:
+    if not low <= int(value) <= high:
         raise ArgumentError(f"{name}: expected an integer in [{low}, {high}], got {value}")
     return int(value)
 
@@ -106,7 +107,7 @@ def check_dim(name: str, dim: Any, rank: int) -> int:
     if isinstance(dim, bool) or not isinstance(dim, Integral):
         raise ArgumentTypeError(f"{name}: expected an integer, got {type(dim).__name__}")
     reach = max(rank, 1)
-    if not -reach <= dim < reach:
+    if not -reach <= int(dim) < reach:
         raise IndexRangeError(f"{name}: expected a dimension in [{-reach}, {reach - 1}], got {dim}")
     return int(dim) % reach
 

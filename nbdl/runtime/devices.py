@@ -18,7 +18,7 @@ class device(str):
     """
 
     type: str
-    index: int | None
+    index: int | None  # type: ignore[assignment] # str.index is no use on a device
 
     def __new__(cls, name: Any, index: int | None = None) -> device:
         if not isinstance(name, str):

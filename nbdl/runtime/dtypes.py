@@ -82,9 +82,9 @@ def result_type(arrays: Iterable[Any], numbers: Iterable[Any] = ()) -> np.dtype:
         dtype, before = number_dtype(number), ranks[2]
         ranks[2] = dtype if before is None else promote_types(before, dtype)
     result: np.dtype | None = None
-    for dtype in ranks:
-        if dtype is not None and (result is None or _KINDS[dtype.kind] > _KINDS[result.kind]):
-            result = dtype
+    for rank_dtype in ranks:
+        if rank_dtype is not None and (result is None or _KINDS[rank_dtype.kind] > _KINDS[result.kind]):
+            result = rank_dtype
     assert result is not None
     return result
 

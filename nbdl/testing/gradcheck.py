@@ -85,7 +85,7 @@ def gradcheck(
         DTypeError: A tensor to check is not float64.
         ArgumentError: There is nothing to check.
     """
-    title = name or getattr(function, "__name__", type(function).__name__)
+    title = name or str(getattr(function, "__name__", type(function).__name__))
     arguments = dict(inputs) if isinstance(inputs, Mapping) else {str(i): value for i, value in enumerate(inputs)}
     call = _caller(function, arguments, isinstance(inputs, Mapping))
     leaves = _leaves(arguments, differentiable)

@@ -332,7 +332,7 @@ def normal(
         if size is None:
             raise ArgumentTypeError("size: expected the sizes, because mean and std are numbers")
         y = memory.empty(shape_of((), size), _float_dtype(dtype))
-        philox.normal(y, mean, check_number("std", std, 0), generator)
+        philox.normal(y, mean, check_number("std", std, 0), generator)  # type: ignore[arg-type]
         return wrap(y)
     for name, value in (("mean", mean), ("std", std)):
         if isinstance(value, Tensor):

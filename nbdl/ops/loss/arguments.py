@@ -39,7 +39,7 @@ def check_pair(input: Tensor, target: Tensor) -> None:
         raise ShapeError(f"target: expected shape {list(input.shape)}, the input's, got {list(target.shape)}")
 
 
-def broadcast_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def broadcast_pair(input: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     """Input and target in one shape; as PyTorch does, it warns when they have two."""
     if target.shape != input.shape:
         warnings.warn(
@@ -50,7 +50,7 @@ def broadcast_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return broadcast_quietly(input, target)
 
 
-def broadcast_quietly(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def broadcast_quietly(input: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     """Input and target in one shape."""
     check_float("input", input)
     check_same_dtype("target", target, "input", input)

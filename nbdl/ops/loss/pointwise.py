@@ -134,7 +134,7 @@ class PointwiseLossOp(Op):
         x, t = ctx.saved
         numbers, count = ctx.options
         dy = arrays.contiguous(dy).reshape(-1)
-        gradients = []
+        gradients: list[Any] = []
         for kernel, wanted in zip((cls.loss.by_input, cls.loss.by_target), ctx.needs_input_grad, strict=False):
             if wanted:
                 gradient = memory.empty(ctx.shape, x.dtype)

@@ -38,7 +38,7 @@ def sizes_of(name: str, sizes: Any) -> tuple[int, ...]:
         raise ArgumentTypeError(f"{name}: expected integers, got {sizes!r}") from None
 
 
-def variadic(function: Callable[[Tensor, Any], Tensor]) -> Callable[..., Tensor]:
+def variadic(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method of a function f(input, sizes): it may also be called as x.f(2, 3)."""
 
     @functools.wraps(function)
