@@ -69,7 +69,16 @@ def test_agrees_with_the_definition(sizes, layouts, dtype, with_bias, beta, floo
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
     ("m", "n", "k"),
-    [(1, 1000, 700), (900, 1, 800), (150, 40, 1500), (1100, 600, 1030), (33, 513, 1024), (2, 2048, 1024)],
+    [
+        (1, 1000, 700),
+        (900, 1, 800),
+        (150, 40, 1500),
+        (1100, 600, 1030),
+        (33, 513, 1024),
+        (2, 2048, 1024),
+        (64, 300, 1500),
+        (70, 1000, 33),
+    ],
 )
 @pytest.mark.parametrize("kind", ["NN", "NT", "TN", "TT"])
 def test_large_products_are_blocked_and_packed_right(m, n, k, kind, dtype):
@@ -122,7 +131,7 @@ def test_the_result_of_beta_zero_ignores_what_was_there():
 
 def test_blocks_of_a_row_are_multiples_of_a_strip():
     for count in (1, 2, 3, 5):
-        assert plan_blocks(1, 1, 5000, 4000, 4000, 1, 5000, 1, 4, count).block_columns % STRIP == 0
+        assert plan_blocks(1, 1, 5000, 4000, 4000, 1, 5000, 1, 1, 4, count).block_columns % STRIP == 0
 
 
 def test_the_cuda_twin_agrees():

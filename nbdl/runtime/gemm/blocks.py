@@ -137,19 +137,41 @@ def _multiply_block(
                 break
 
 
+@cpu_function
+def _store_turned(block, rows, columns, width, c, c_column, bias, has_bias, floor):
+    """Row j of c = max(floor, column j of the block [rows, width] + bias)."""
+    lanes = vector_lanes(block)
+    square_rows, square_columns = rows // lanes * lanes, columns // lanes * lanes
+    for j in range(0, square_columns, lanes):
+        for i in range(0, square_rows, lanes):
+            transpose_square(advance(block, i * width + j), width, lanes, advance(c, j * c_column + i), c_column)
+    for j in range(columns):
+        target = advance(c, j * c_column)
+        for i in range(square_rows if j < square_columns else 0, rows):
+            target[i] = block[i * width + j]
+        if has_bias:
+            for i in range(rows):
+                value = target[i] + bias[i]
+                target[i] = floor if floor > value else value
+        elif floor > -np.inf:
+            for i in range(rows):
+                target[i] = floor if floor > target[i] else target[i]
+
+
 @cpu_kernel
 def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
-    """C[i, j] = max(floor, beta C[i, j] + bias[j * bias_step] + sum over k of A[i, k] B[k, j]), for each of a batch.
+    """C[i, j] = max(floor, beta C[i, j] + bias[j] + sum over k of A[i, k] B[k, j]), for each of a batch.
 
-    a, b, c, bias: flat arrays, strides in elements, c contiguous; an empty bias stands for zeros.
-    workspace [tasks, elements]; sizes as below: one array is quicker to pass than eighteen integers.
+    a, b, c, bias: flat arrays, strides in elements; an empty bias stands for zeros. Where c's columns have a stride,
+    beta is 0. workspace [tasks, elements]; sizes as below: one array is quicker to pass than many integers.
     One task a range of blocks of C; no two tasks write one block.
     """
     batch, m, n, k = sizes[0], sizes[1], sizes[2], sizes[3]
     a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
-    b_batch, b_inner, b_column, bias_step = sizes[7], sizes[8], sizes[9], sizes[10]
-    block_rows, block_columns, depth = sizes[11], sizes[12], sizes[13]
-    rows_at_once, columns_at_once, pack_a, pack_b = sizes[14], sizes[15], sizes[16] != 0, sizes[17] != 0
+    b_batch, b_inner, b_column = sizes[7], sizes[8], sizes[9]
+    c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
+    block_rows, block_columns, depth = sizes[14], sizes[15], sizes[16]
+    rows_at_once, columns_at_once, pack_a, pack_b = sizes[17], sizes[18], sizes[19] != 0, sizes[20] != 0
     tasks = workspace.shape[0]
     has_bias = bias.shape[0] > 0
     row_blocks, column_blocks = -(-m // block_rows), -(-n // block_columns)
@@ -161,16 +183,24 @@ def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
         item = unit // (row_blocks * column_blocks)
         block_a = pointer(a, item * a_batch + top * a_row)
         block_b = pointer(b, item * b_batch + left * b_column)
-        block_c = pointer(c, (item * m + top) * n + left)
-        block_bias = pointer(bias, left * bias_step)
+        block_c = pointer(c, item * m * n + top * c_row + left * c_column)
+        block_bias = pointer(bias, top * bias_row + left * bias_column)
+        rows, columns = min(block_rows, m - top), min(block_columns, n - left)
         if m == 1:
             multiply_row(
-                min(block_columns, n - left), k, block_a, a_inner, block_b, b_inner, b_column,
-                block_bias, bias_step, has_bias, floor, block_c, beta, own, a.dtype.type(0),
+                columns, k, block_a, a_inner, block_b, b_inner, b_column,
+                block_bias, bias_column, has_bias, floor, block_c, beta, own, a.dtype.type(0),
+            )  # fmt: skip
+        elif c_column == 1:
+            _multiply_block(
+                rows, columns, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
+                block_a, a_row, a_inner, block_b, b_inner, b_column,
+                block_bias, has_bias, floor, block_c, c_row, beta, own,
             )  # fmt: skip
         else:
             _multiply_block(
-                min(block_rows, m - top), min(block_columns, n - left), k, depth, rows_at_once, columns_at_once,
-                pack_a, pack_b, block_a, a_row, a_inner, block_b, b_inner, b_column,
-                block_bias, has_bias, floor, block_c, n, beta, own,
+                rows, columns, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
+                block_a, a_row, a_inner, block_b, b_inner, b_column,
+                block_bias, False, -np.inf, own, block_columns, 0.0, advance(own, block_rows * block_columns),
             )  # fmt: skip
+            _store_turned(own, rows, columns, block_columns, block_c, c_column, block_bias, has_bias, floor)

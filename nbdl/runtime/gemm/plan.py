@@ -30,6 +30,12 @@ FAR = 1 << 22
 FEW_ROWS = 32
 """Rows of C for which packing B in between costs more than it gains."""
 
+MOST_TURNED = 128
+"""Rows of A up to which the product may be computed transposed."""
+
+PAGE = 4096
+"""Bytes. Rows apart by multiples of it share one set of the first cache."""
+
 PARALLEL_WORK = 1 << 19
 """Multiply-adds that a thread should have at least."""
 
@@ -57,8 +63,8 @@ def _ceil(n: int, step: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def plan_blocks(
-    batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, itemsize: int,
-    threads: int,
+    batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, c_column: int,
+    itemsize: int, threads: int,
 ) -> Plan:  # fmt: skip
     """The blocks for `batch` products of [m, k] by [k, n] with the given strides, on a number of threads.
 
@@ -87,10 +93,17 @@ def plan_blocks(
         workspace = depth * columns_at_once
     if pack_a:  # in either orientation, its rows padded
         workspace += max(rows_at_once * (depth + 3 * lanes), depth * (rows_at_once + 3 * lanes))
+    if c_column != 1:  # the block, before it is turned
+        workspace += rows * columns
     return Plan(
         rows, columns, depth, rows_at_once, columns_at_once, pack_a, pack_b,
         min(batch * _ceil(m, rows) * _ceil(n, columns), workers), _ceil(workspace, lanes) * lanes,
     )  # fmt: skip
+
+
+def prefers_turned(m: int, n: int, b_inner: int, b_column: int, itemsize: int) -> bool:
+    """Whether to compute the transposed product: that packs A's few rows instead of the transposed of a large B."""
+    return 1 < m <= MOST_TURNED and 2 * m <= n and b_inner == 1 and b_column != 1 and b_column * itemsize % PAGE != 0
 
 
 def _block(parts: int, m: int, n: int, width: int, tile: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from nbdl.runtime import arrays, memory, threads
 from nbdl.runtime.gemm.blocks import _gemm_cpu
 from nbdl.runtime.gemm.panel import register_tile_driver
-from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks
+from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks, prefers_turned
 from nbdl.runtime.jit import Kernel, cuda, cuda_kernel
 
 TILE = 64
@@ -39,7 +39,8 @@ def _gemm_cuda(a, b, c, bias, workspace, sizes, beta, floor):
     """
     m, n, k = sizes[1], sizes[2], sizes[3]
     a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
-    b_batch, b_inner, b_column, bias_step = sizes[7], sizes[8], sizes[9], sizes[10]
+    b_batch, b_inner, b_column = sizes[7], sizes[8], sizes[9]
+    c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
     tiles_across = (n + TILE - 1) // TILE
     tiles_down = (m + TILE - 1) // TILE
     left = cuda.blockIdx.x % tiles_across * TILE
@@ -81,9 +82,9 @@ def _gemm_cuda(a, b, c, bias, workspace, sizes, beta, floor):
             row, column = top + own_row + i, left + own_column + j
             if row < m and column < n:
                 value = sums[i, j]
-                at = (item * m + row) * n + column
+                at = item * m * n + row * c_row + column * c_column
                 if bias.shape[0] > 0:
-                    value += bias[column * bias_step]
+                    value += bias[row * bias_row + column * bias_column]
                 if beta != a.dtype.type(0):
                     value += beta * c[at]
                 c[at] = floor if floor > value else value
@@ -162,16 +163,19 @@ def _prepare(
         return None
     steps_a, dense_a = _steps(a_shape, a_strides, dtype.itemsize)
     steps_b, dense_b = _steps(b_shape, b_strides, dtype.itemsize)
-    turned = n == 1 and m > 1
-    bias_step = 1
-    if turned:  # a matrix times a column is, transposed, a row times a matrix
-        (a_batch, a_row, a_inner), (b_batch, b_column, b_inner) = steps_b, steps_a
-        a_row, a_inner = a_inner, a_row
-        m, n, bias_step = 1, m, 0
-    else:
-        (a_batch, a_row, a_inner), (b_batch, b_inner, b_column) = steps_a, steps_b
-    *blocks, tasks, elements = plan_blocks(batch, m, n, k, a_row, a_inner, b_inner, b_column, dtype.itemsize, threads)
-    sizes = (batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column, bias_step, *blocks)
+    (a_batch, a_row, a_inner), (b_batch, b_inner, b_column) = steps_a, steps_b
+    c_row, c_column, bias_row, bias_column = n, 1, 0, 1
+    turned = n == 1 or (beta == 0 and prefers_turned(m, n, b_inner, b_column, dtype.itemsize))
+    if turned:  # the transposed of the product is the product of the transposed, in the other order
+        a_batch, a_row, a_inner, b_batch, b_inner, b_column = b_batch, b_column, b_inner, a_batch, a_inner, a_row
+        m, n, c_row, c_column, bias_row, bias_column = n, m, c_column, c_row, bias_column, bias_row
+    *blocks, tasks, elements = plan_blocks(
+        batch, m, n, k, a_row, a_inner, b_inner, b_column, c_column, dtype.itemsize, threads
+    )
+    sizes = (
+        *(batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column),
+        *(c_row, c_column, bias_row, bias_column, *blocks),
+    )
     return Call(
         min(*steps_a, *steps_b) < 0,
         (dense_a, dense_b),
