@@ -24,6 +24,8 @@ from nbdl.runtime.dtypes import get_default_dtype
 from nbdl.runtime.jit import scalar
 from nbdl.runtime.vecmath import exp, log
 
+INFINITY = np.float32(np.inf)
+
 # ---------------------------------------------------------------- reference
 
 
@@ -42,7 +44,7 @@ def logsumexp_reference(input, dim=None, keepdim=False):
 
 @scalar
 def _finite(highest):
-    return ZERO if abs(highest) == np.inf else highest
+    return ZERO if abs(highest) == INFINITY else highest
 
 
 @scalar
