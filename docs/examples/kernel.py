@@ -42,7 +42,7 @@ square(x, y, 0, len(x))
 compiled = seconds(lambda: square(x, y, 0, len(x)), 50)
 python = seconds(lambda: square.py_func(x, y, 0, 20_000), 1) * len(x) / 20_000
 print(f"the same loop in Python  {python * 1e3:8.2f} ms")
-print(f"a first call, compiling   {compiling * 1e3:8.2f} ms")
+print(f"a first call, compiling  {compiling * 1e3:8.2f} ms")
 print(f"compiled                 {compiled * 1e3:8.2f} ms")
 print(f"the compiled loop is {python / compiled:,.0f} times as fast")
 # --8<-- [end:time]
