@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.runtime import memory
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- copy
@@ -147,7 +148,11 @@ def collapse(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[i
 
 def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
     """A writable view of the array's memory with another shape and other strides, in bytes."""
-    return np.lib.stride_tricks.as_strided(array, shape, strides)
+    root = owner(array)
+    try:  # a quarter of the time of as_strided, and the root stays visible as the base
+        return np.ndarray(shape, array.dtype, root, address_of(array) - address_of(root), strides)
+    except (ValueError, TypeError):  # the root is no contiguous memory
+        return np.lib.stride_tricks.as_strided(array, shape, strides)
 
 
 def owner(array: Any) -> Any:
