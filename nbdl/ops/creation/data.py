@@ -155,8 +155,9 @@ def _without_tensors(data: Any) -> Any:
 
 def _supported(name: str, array: np.ndarray) -> np.ndarray:
     """The array in the machine's byte order, if its dtype is one of nbdl's."""
-    if array.dtype in SUPPORTED:
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    native = array.dtype.newbyteorder("=")
+    if native in SUPPORTED:
+        return array if array.dtype == native else array.astype(native)
     raise DTypeError(f"{name}: expected one of {', '.join(map(str, SUPPORTED))}, got {array.dtype}")
 
 
