@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 from nbdl.runtime.gemm.vector import STRIP
@@ -61,7 +60,6 @@ def _ceil(n: int, step: int) -> int:
     return -(-n // step)
 
 
-@functools.lru_cache(maxsize=4096)
 def plan_blocks(
     batch: int, m: int, n: int, k: int, a_row: int, a_inner: int, b_inner: int, b_column: int, c_column: int,
     itemsize: int, threads: int,

@@ -109,7 +109,7 @@ gemm_kernel = Kernel(
 class Call(NamedTuple):
     """What a launch needs besides its arrays; prepared once for each combination of sizes and strides."""
 
-    copy: bool  # an operand runs backwards through memory: copy it first
+    copy: bool  # an operand runs backwards through memory, or its elements do not lie a whole number of them apart
     dense: tuple[bool, bool]  # the elements of a, of b, fill their memory without gaps
     turned: bool  # b and a change places
     workspace: tuple[int, int]
@@ -177,7 +177,7 @@ def _prepare(
         *(c_row, c_column, bias_row, bias_column, *blocks),
     )
     return Call(
-        min(*steps_a, *steps_b) < 0,
+        min(*steps_a, *steps_b) < 0 or any(stride % dtype.itemsize for stride in (*a_strides, *b_strides)),
         (dense_a, dense_b),
         turned,
         (tasks, elements),

@@ -38,13 +38,8 @@ def _add_rows(columns, k, x, b, b_inner, b_column, y):
     for i in range(0, whole, 8):
         x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
         x4, x5, x6, x7 = x[i + 4], x[i + 5], x[i + 6], x[i + 7]
-        b0 = advance(b, i * b_inner)
-        b1, b2, b3, b4 = (
-            advance(b0, b_inner),
-            advance(b0, 2 * b_inner),
-            advance(b0, 3 * b_inner),
-            advance(b0, 4 * b_inner),
-        )
+        b0, b4 = advance(b, i * b_inner), advance(b, (i + 4) * b_inner)
+        b1, b2, b3 = advance(b0, b_inner), advance(b0, 2 * b_inner), advance(b0, 3 * b_inner)
         b5, b6, b7 = advance(b4, b_inner), advance(b4, 2 * b_inner), advance(b4, 3 * b_inner)
         for j in range(columns):
             first = x0 * b0[j] + x1 * b1[j] + x2 * b2[j] + x3 * b3[j]
