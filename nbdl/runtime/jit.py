@@ -55,6 +55,8 @@ class _CudaPlaceholder:
     """Stands for `numba.cuda` in kernel sources; replaced when a kernel is built for a GPU or the interpreter."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # inspect and doctest ask every object for some of these
+            raise AttributeError(name)
         raise DeviceError(f"cuda.{name} exists only inside a kernel that runs on a GPU or in nbdl.testing.simt")
 
 
