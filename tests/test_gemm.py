@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdl.runtime import threads
+from nbdl.runtime import arrays, threads
 from nbdl.runtime.gemm import gemm
 from nbdl.runtime.gemm.plan import STRIP, plan_blocks
 from nbdl.runtime.simd import AVX2, AVX512, PORTABLE, vector_unit
@@ -34,9 +34,11 @@ def laid_out(values, layout):
     if layout == "reversed":
         return np.ascontiguousarray(values[..., ::-1, ::-1])[..., ::-1, ::-1]
     if layout == "one row":
-        return np.broadcast_to(np.ascontiguousarray(values[..., :1, :]), values.shape)
+        row = np.ascontiguousarray(values[..., :1, :])
+        return arrays.strided(row, values.shape, (*row.strides[:-2], 0, row.strides[-1]))
     if layout == "one matrix":
-        return np.broadcast_to(np.ascontiguousarray(values[:1]), values.shape)
+        matrix = np.ascontiguousarray(values[:1])
+        return arrays.strided(matrix, values.shape, (0, *matrix.strides[1:]))
     return np.ascontiguousarray(values)
 
 
