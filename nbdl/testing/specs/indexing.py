@@ -174,15 +174,18 @@ def _with_source(draw: Draw, unique: bool = False) -> dict[str, Any]:
     return {**case, "src": draw.array(larger)}
 
 
-def _reduced(draw: Draw) -> dict[str, Any]:
+def _reduced(reduce: str) -> Callable[[Draw], dict[str, Any]]:
     """Values that differ, so that no extreme is a tie; zeros now and then, for products."""
-    case = _with_source(draw)
-    x = draw.array(case["input"].shape, 0.5, 1.5, distinct=True)
-    src = draw.array(case["src"].shape, 1.6, 2.6, distinct=True)
-    reduce = draw.choice(list(REDUCTIONS))
-    if reduce == "prod" and src.size and draw.boolean():
-        src.reshape(-1)[:1] = 0.0
-    return {**case, "input": x, "src": src, "reduce": reduce, "include_self": draw.boolean()}
+
+    def inputs(draw: Draw) -> dict[str, Any]:
+        case = _with_source(draw)
+        x = draw.array(case["input"].shape, 0.5, 1.5, distinct=True)
+        src = draw.array(case["src"].shape, 1.6, 2.6, distinct=True)
+        if reduce == "prod" and src.size and draw.boolean():
+            src[(0,) * src.ndim] = 0.0
+        return {**case, "input": x, "src": src, "reduce": reduce, "include_self": draw.boolean()}
+
+    return inputs
 
 
 def _along(draw: Draw) -> dict[str, Any]:
@@ -217,6 +220,11 @@ def _shared_refusals(**more: Any) -> tuple[Refusal, ...]:
 
 
 SOURCE = np.ones((1, 1))
+
+_SCATTER_REDUCE_REFUSALS = (
+    *_shared_refusals(src=SOURCE, reduce="sum"),
+    _refusal(ArgumentError, "reduce", input=X, dim=1, index=np.zeros((1, 1), np.int64), src=SOURCE, reduce="median"),
+)
 
 ELEMENTS = (
     _row(
@@ -266,15 +274,16 @@ ELEMENTS = (
             "src": rng.standard_normal((1024, 256)),
         },
     ),
-    _row(
-        indexing.scatter_reduce,
-        scatter_reduce_reference,
-        _reduced,
-        *_shared_refusals(src=SOURCE, reduce="sum"),
-        _refusal(
-            ArgumentError, "reduce", input=X, dim=1, index=np.zeros((1, 1), np.int64), src=SOURCE, reduce="median"
-        ),
-        differentiable=("input", "src"),
+    *(
+        _row(
+            indexing.scatter_reduce,
+            scatter_reduce_reference,
+            _reduced(reduce),
+            *(_SCATTER_REDUCE_REFUSALS if reduce == "sum" else ()),
+            differentiable=("input", "src"),
+            variant=reduce,
+        )
+        for reduce in REDUCTIONS
     ),
 )
 
