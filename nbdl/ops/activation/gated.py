@@ -46,39 +46,28 @@ def prelu_reference(input, weight):
 
 # ---------------------------------------------------------------- GLU
 
-SPAN = 4096
-"""Elements of a row that make one task."""
-
 
 @cpu_kernel
 def _glu_forward_cpu(x, y, start, stop):
-    """x [O, 2, I]; y [O, I]. One task SPAN elements of a row of y."""
-    inner = y.shape[1]
-    spans = (inner + SPAN - 1) // SPAN
-    for task in range(start, stop):
-        row, first = task // spans, task % spans * SPAN
-        for j in range(first, min(inner, first + SPAN)):
+    """x [O, 2, I]; y [O, I]. One task a row of y."""
+    for row in range(start, stop):
+        for j in range(y.shape[1]):
             y[row, j] = x[row, 0, j] * sigmoid(x[row, 1, j])
 
 
 @cuda_kernel
 def _glu_forward_cuda(x, y):
-    """As the CPU twin. One block SPAN elements of a row."""
-    inner = y.shape[1]
-    spans = (inner + SPAN - 1) // SPAN
-    row, first = cuda.blockIdx.x // spans, cuda.blockIdx.x % spans * SPAN
-    for j in range(first + cuda.threadIdx.x, min(inner, first + SPAN), BLOCK):
+    """As the CPU twin. One block a row."""
+    row = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.x, y.shape[1], BLOCK):
         y[row, j] = x[row, 0, j] * sigmoid(x[row, 1, j])
 
 
 @cpu_kernel
 def _glu_backward_cpu(dy, x, dx, start, stop):
-    """dy [O, I]; x, dx [O, 2, I]. One task SPAN elements of a row of dy."""
-    inner = dy.shape[1]
-    spans = (inner + SPAN - 1) // SPAN
-    for task in range(start, stop):
-        row, first = task // spans, task % spans * SPAN
-        for j in range(first, min(inner, first + SPAN)):
+    """dy [O, I]; x, dx [O, 2, I]. One task a row of dy."""
+    for row in range(start, stop):
+        for j in range(dy.shape[1]):
             gate = sigmoid(x[row, 1, j])
             da = dy[row, j] * gate
             dx[row, 0, j] = da
@@ -87,11 +76,9 @@ def _glu_backward_cpu(dy, x, dx, start, stop):
 
 @cuda_kernel
 def _glu_backward_cuda(dy, x, dx):
-    """As the CPU twin. One block SPAN elements of a row."""
-    inner = dy.shape[1]
-    spans = (inner + SPAN - 1) // SPAN
-    row, first = cuda.blockIdx.x // spans, cuda.blockIdx.x % spans * SPAN
-    for j in range(first + cuda.threadIdx.x, min(inner, first + SPAN), BLOCK):
+    """As the CPU twin. One block a row."""
+    row = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.x, dy.shape[1], BLOCK):
         gate = sigmoid(x[row, 1, j])
         da = dy[row, j] * gate
         dx[row, 0, j] = da
@@ -101,14 +88,14 @@ def _glu_backward_cuda(dy, x, dx):
 glu_forward = Kernel(
     cpu=_glu_forward_cpu,
     cuda=_glu_forward_cuda,
-    tasks=lambda x, y: y.shape[0] * -(-y.shape[1] // SPAN),
-    work=lambda x, y: y.size,
+    tasks=lambda x, y: y.shape[0],
+    work=lambda x, y: 8 * y.size,
 )
 glu_backward = Kernel(
     cpu=_glu_backward_cpu,
     cuda=_glu_backward_cuda,
-    tasks=lambda dy, *_: dy.shape[0] * -(-dy.shape[1] // SPAN),
-    work=lambda dy, *_: dy.size,
+    tasks=lambda dy, *_: dy.shape[0],
+    work=lambda dy, *_: 8 * dy.size,
 )
 
 

@@ -52,9 +52,18 @@ def _random_slopes_cpu(value, x, key0, key1, offset0, offset1, lower, width, y, 
 
     Forward, the values are x; backward, dy.
     """
-    for group in range(start, stop):
+    n = x.shape[0]
+    whole = min(stop, n // 4)
+    for group in range(start, whole):
+        a, b, c, d = random_group(group, key0, key1, offset0, offset1)
+        i = 4 * group
+        y[i] = _sloped(value[i], x[i], a, lower, width)
+        y[i + 1] = _sloped(value[i + 1], x[i + 1], b, lower, width)
+        y[i + 2] = _sloped(value[i + 2], x[i + 2], c, lower, width)
+        y[i + 3] = _sloped(value[i + 3], x[i + 3], d, lower, width)
+    for group in range(max(start, whole), stop):
         words = random_group(group, key0, key1, offset0, offset1)
-        for i in range(4 * group, min(4 * group + 4, x.shape[0])):
+        for i in range(4 * group, n):
             y[i] = _sloped(value[i], x[i], words[i % 4], lower, width)
 
 

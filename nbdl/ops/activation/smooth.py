@@ -30,18 +30,22 @@ Hendrycks and Gimpel (2016) for gelu and silu; Misra (2019) for mish; Dugas et a
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any, ClassVar
 
 import numpy as np
 
-from nbdl.autograd import Tensor
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.arithmetic import MulOp
 from nbdl.ops.elementwise.in_place import overwrite
-from nbdl.ops.elementwise.maps import Map1, Map2
-from nbdl.ops.elementwise.operands import UnaryOp, typed_number
-from nbdl.runtime import vecmath
+from nbdl.ops.elementwise.layout import dense_order, inverse
+from nbdl.ops.elementwise.maps import Map1
+from nbdl.ops.elementwise.operands import typed_number
+from nbdl.runtime import arrays, memory, vecmath
 from nbdl.runtime.checks import check_choice, check_float, check_number
 from nbdl.runtime.errors import ArgumentError
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
@@ -107,226 +111,239 @@ def logsigmoid_reference(input):
     return -np.logaddexp(0, -input)
 
 
-# ---------------------------------------------------------------- scalar functions: value, then slope
+# ---------------------------------------------------------------- scalar functions: value and derivative
 # Both sides of a corner are computed and one is selected: a branch would keep LLVM from using vectors.
 
 
 @scalar
 def _elu(x, alpha):
-    negative = alpha * vecmath.expm1(x)
-    return x if x > type(x)(0) else negative
-
-
-@scalar
-def _elu_slope(dy, x, alpha):
-    negative = dy * alpha * vecmath.exp(x)
-    return dy if x > type(x)(0) else negative
+    below = alpha * vecmath.expm1(x)
+    positive = x > type(x)(0)
+    return x if positive else below, type(x)(1) if positive else below + alpha
 
 
 @scalar
 def _celu(x, alpha):
-    negative = alpha * vecmath.expm1(x / alpha)
-    return x if x > type(x)(0) else negative
-
-
-@scalar
-def _celu_slope(dy, x, alpha):
-    negative = dy * vecmath.exp(x / alpha)
-    return dy if x > type(x)(0) else negative
+    below = vecmath.expm1(x / alpha)
+    positive = x > type(x)(0)
+    return x if positive else alpha * below, type(x)(1) if positive else below + type(x)(1)
 
 
 @scalar
 def _selu(x):
-    return type(x)(SELU_SCALE) * _elu(x, type(x)(SELU_ALPHA))
-
-
-@scalar
-def _selu_slope(dy, x):
-    return _elu_slope(dy * type(x)(SELU_SCALE), x, type(x)(SELU_ALPHA))
+    value, slope = _elu(x, type(x)(SELU_ALPHA))
+    return type(x)(SELU_SCALE) * value, type(x)(SELU_SCALE) * slope
 
 
 @scalar
 def _gelu(x):
-    return type(x)(0.5) * x * (type(x)(1) + vecmath.erf(x * type(x)(_SQRT_HALF)))
-
-
-@scalar
-def _gelu_slope(dy, x):
-    probability = type(x)(0.5) * (type(x)(1) + vecmath.erf(x * type(x)(_SQRT_HALF)))
-    density = type(x)(_NORMAL_DENSITY) * vecmath.exp(type(x)(-0.5) * x * x)
-    return dy * (probability + x * density)
+    z = abs(x) * type(x)(_SQRT_HALF)
+    e = vecmath.exp(-z * z)
+    tail = type(x)(0.5) * e * vecmath.erfcx(z)
+    probability = type(x)(1) - tail if x > type(x)(0) else tail
+    return x * probability, probability + x * e * type(x)(_NORMAL_DENSITY)
 
 
 @scalar
 def _gelu_tanh(x):
-    # (1 + tanh u) / 2 is the sigmoid of 2 u
-    return x / (type(x)(1) + vecmath.exp(-type(x)(_TANH_SCALE) * x * (type(x)(1) + type(x)(_TANH_CUBE) * x * x)))
-
-
-@scalar
-def _gelu_tanh_slope(dy, x):
     cube = type(x)(_TANH_CUBE) * x * x
+    # (1 + tanh u) / 2 is the sigmoid of 2 u
     s = type(x)(1) / (type(x)(1) + vecmath.exp(-type(x)(_TANH_SCALE) * x * (type(x)(1) + cube)))
     inner = type(x)(_TANH_SCALE) * (type(x)(1) + type(x)(3) * cube)
-    return dy * s * (type(x)(1) + x * (type(x)(1) - s) * inner)
+    return x * s, s * (type(x)(1) + x * (type(x)(1) - s) * inner)
 
 
 @scalar
 def _silu(x):
-    return x / (type(x)(1) + vecmath.exp(-x))
-
-
-@scalar
-def _silu_slope(dy, x):
     s = type(x)(1) / (type(x)(1) + vecmath.exp(-x))
-    return dy * s * (type(x)(1) + x * (type(x)(1) - s))
-
-
-@scalar
-def _tanh_softplus(x, e):
-    """tanh(ln(1 + e^x)) from e = e^-|x|: one division, no logarithm."""
-    numerator = type(x)(1) + type(x)(2) * e if x > type(x)(0) else e * (e + type(x)(2))
-    rest = type(x)(2) * e * e if x > type(x)(0) else type(x)(2)
-    return numerator / (numerator + rest)
+    return x * s, s * (type(x)(1) + x * (type(x)(1) - s))
 
 
 @scalar
 def _mish(x):
-    return x * _tanh_softplus(x, vecmath.exp(-abs(x)))
-
-
-@scalar
-def _mish_slope(dy, x):
+    # tanh(ln(1 + e^x)) and the sigmoid from e^-|x|: no logarithm, no overflow
     e = vecmath.exp(-abs(x))
-    t = _tanh_softplus(x, e)
-    s = (type(x)(1) if x > type(x)(0) else e) / (type(x)(1) + e)
-    return dy * (t + x * s * (type(x)(1) - t * t))
+    positive = x > type(x)(0)
+    numerator = type(x)(1) + type(x)(2) * e if positive else e * (e + type(x)(2))
+    rest = type(x)(2) * e * e if positive else type(x)(2)
+    t = numerator / (numerator + rest)
+    s = (type(x)(1) if positive else e) / (type(x)(1) + e)
+    return x * t, t + x * s * (type(x)(1) - t * t)
 
 
 @scalar
 def _softplus(x, beta, threshold):
     z = x * beta
-    soft = vecmath.softplus(z) / beta
-    return x if z > threshold else soft
-
-
-@scalar
-def _softplus_slope(dy, x, beta, threshold):
-    z = x * beta
-    soft = dy / (type(x)(1) + vecmath.exp(-z))
-    return dy if z > threshold else soft
+    e = vecmath.exp(-abs(z))
+    positive = z > type(x)(0)
+    soft = ((z if positive else type(x)(0)) + vecmath.log1p(e)) / beta
+    s = (type(x)(1) if positive else e) / (type(x)(1) + e)
+    linear = z > threshold
+    return x if linear else soft, type(x)(1) if linear else s
 
 
 @scalar
 def _softsign(x):
-    return x / (type(x)(1) + abs(x))
-
-
-@scalar
-def _softsign_slope(dy, x):
-    whole = type(x)(1) + abs(x)
-    return dy / (whole * whole)
+    share = type(x)(1) / (type(x)(1) + abs(x))
+    return x * share, share * share
 
 
 @scalar
 def _tanhshrink(x):
-    return x - vecmath.tanh(x)
-
-
-@scalar
-def _tanhshrink_slope(dy, x):
     t = vecmath.tanh(x)
-    return dy * t * t
+    return x - t, t * t
 
 
 @scalar
 def _logsigmoid(x):
-    return -vecmath.softplus(-x)
+    e = vecmath.exp(-abs(x))
+    negative = x < type(x)(0)
+    return (x if negative else type(x)(0)) - vecmath.log1p(e), (type(x)(1) if negative else e) / (type(x)(1) + e)
 
 
-@scalar
-def _logsigmoid_slope(dy, x):
-    return dy / (type(x)(1) + vecmath.exp(x))
+# ---------------------------------------------------------------- kernels
+
+
+class Curve:
+    """The kernels of an activation, from the scalar function that gives its value and its derivative.
+
+    Without gradients only the value is stored, and LLVM leaves the derivative out.
+    """
+
+    def __init__(self, function: Any) -> None:
+        @scalar
+        def value(x, *numbers):
+            return function(x, *numbers)[0]
+
+        value.py_func.__name__ = function.py_func.__name__
+        self._function = function
+        self.value = Map1(value)
+
+    @functools.cached_property
+    def _kernel(self) -> Kernel:
+        return _with_slope_kernel(self._function)
+
+    def value_and_slope(self, x: Any, *numbers: Any) -> tuple[Any, Any]:
+        """The values and the derivatives, both of the shape and memory order of x."""
+        if not x.flags.c_contiguous:
+            order = dense_order(x)
+            if order is None:
+                return self.value_and_slope(arrays.contiguous(x), *numbers)
+            y, slope = self.value_and_slope(x.transpose(order), *numbers)
+            return y.transpose(inverse(order)), slope.transpose(inverse(order))
+        y, slope = memory.empty(x.shape, x.dtype), memory.empty(x.shape, x.dtype)
+        self._kernel(x.ravel(), y.ravel(), slope.ravel(), numbers)
+        return y, slope
+
+
+def _with_slope_kernel(function: Any) -> Kernel:
+    def with_slope_cpu(x, y, slope, numbers, start, stop):
+        """x, y, slope [N]; a tuple of numbers. One task an element."""
+        for i in range(start, stop):
+            y[i], slope[i] = function(x[i], *numbers)
+
+    def with_slope_cuda(x, y, slope, numbers):
+        """As the CPU twin. One thread an element."""
+        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+        if i < y.size:
+            y[i], slope[i] = function(x[i], *numbers)
+
+    stem = function.py_func.__name__ + "_with_slope"
+    with_slope_cpu.__name__, with_slope_cuda.__name__ = f"{stem}_cpu", f"{stem}_cuda"
+    return Kernel(
+        cpu=cpu_kernel(with_slope_cpu),
+        cuda=cuda_kernel(with_slope_cuda),
+        tasks=lambda x, *_: x.size,
+        blocks=lambda x, *_: max(1, -(-x.size // BLOCK)),
+    )
 
 
 # ---------------------------------------------------------------- autograd
 
 
-class EluOp(UnaryOp):
+class CurveOp(Op):
+    """y = f(x), dx = dy f'(x). The forward pass computes both f and f' and saves f', where a gradient is wanted."""
+
+    curve: ClassVar[Curve]
+
+    @classmethod
+    def forward(cls, ctx: Context, x, *numbers):
+        if not ctx.needs_input_grad[0]:
+            return cls.curve.value(x, *numbers)
+        y, slope = cls.curve.value_and_slope(x, *numbers)
+        ctx.save(slope)
+        return y
+
+    @classmethod
+    def backward(cls, ctx: Context, dy):
+        (slope,) = ctx.saved
+        return (MulOp.value(dy, slope),) + (None,) * (len(ctx.needs_input_grad) - 1)
+
+
+class EluOp(CurveOp):
     """y = elu(x)."""
 
-    value = Map1(_elu)
-    slope = Map2(_elu_slope)
+    curve = Curve(_elu)
 
 
-class CeluOp(UnaryOp):
+class CeluOp(CurveOp):
     """y = celu(x)."""
 
-    value = Map1(_celu)
-    slope = Map2(_celu_slope)
+    curve = Curve(_celu)
 
 
-class SeluOp(UnaryOp):
+class SeluOp(CurveOp):
     """y = selu(x)."""
 
-    value = Map1(_selu)
-    slope = Map2(_selu_slope)
+    curve = Curve(_selu)
 
 
-class GeluOp(UnaryOp):
+class GeluOp(CurveOp):
     """y = gelu(x)."""
 
-    value = Map1(_gelu)
-    slope = Map2(_gelu_slope)
+    curve = Curve(_gelu)
 
 
-class GeluTanhOp(UnaryOp):
+class GeluTanhOp(CurveOp):
     """y = gelu(x) by the tanh formula."""
 
-    value = Map1(_gelu_tanh)
-    slope = Map2(_gelu_tanh_slope)
+    curve = Curve(_gelu_tanh)
 
 
-class SiluOp(UnaryOp):
+class SiluOp(CurveOp):
     """y = silu(x)."""
 
-    value = Map1(_silu)
-    slope = Map2(_silu_slope)
+    curve = Curve(_silu)
 
 
-class MishOp(UnaryOp):
+class MishOp(CurveOp):
     """y = mish(x)."""
 
-    value = Map1(_mish)
-    slope = Map2(_mish_slope)
+    curve = Curve(_mish)
 
 
-class SoftplusOp(UnaryOp):
+class SoftplusOp(CurveOp):
     """y = softplus(x)."""
 
-    value = Map1(_softplus)
-    slope = Map2(_softplus_slope)
+    curve = Curve(_softplus)
 
 
-class SoftsignOp(UnaryOp):
+class SoftsignOp(CurveOp):
     """y = softsign(x)."""
 
-    value = Map1(_softsign)
-    slope = Map2(_softsign_slope)
+    curve = Curve(_softsign)
 
 
-class TanhshrinkOp(UnaryOp):
+class TanhshrinkOp(CurveOp):
     """y = tanhshrink(x)."""
 
-    value = Map1(_tanhshrink)
-    slope = Map2(_tanhshrink_slope)
+    curve = Curve(_tanhshrink)
 
 
-class LogsigmoidOp(UnaryOp):
+class LogsigmoidOp(CurveOp):
     """y = logsigmoid(x)."""
 
-    value = Map1(_logsigmoid)
-    slope = Map2(_logsigmoid_slope)
+    curve = Curve(_logsigmoid)
 
 
 # ---------------------------------------------------------------- public

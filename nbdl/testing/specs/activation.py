@@ -167,7 +167,7 @@ def _glu_inputs(draw: Draw) -> dict[str, Any]:
 
 
 def _long_glu_inputs(draw: Draw) -> dict[str, Any]:
-    return {"input": draw.array((draw.integer(1, 2), 2 * draw.integer(gated.SPAN - 1, gated.SPAN + 130))), "dim": 1}
+    return {"input": draw.array((draw.integer(1, 2), 2 * draw.integer(120, 300))), "dim": 1}
 
 
 def _prelu_inputs(draw: Draw) -> dict[str, Any]:
