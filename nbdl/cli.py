@@ -154,7 +154,7 @@ def _train(words: list[str]) -> int:
 
 
 def _train_recipe(recipe: Recipe, words: list[str]) -> int:
-    from nbdl.runtime.threads import set_num_threads
+    from nbdl.runtime.threads import get_num_threads, set_num_threads
     from nbdl.train import ProgressTable, run_recipe
     from nbdl.train.recipes.registry import whole
 
@@ -171,7 +171,9 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
     where = parser.add_argument_group("where and how")
     where.add_argument("--out", metavar="FOLDER", help=f"output folder; default: runs/{recipe.name}")
     where.add_argument("--resume", action="store_true", help="go on with the run in the folder, with its settings")
-    where.add_argument("--threads", type=_typed(whole(1)), metavar="N", help="how many; results do not depend on it")
+    where.add_argument(
+        "--threads", type=_typed(whole(1)), metavar="N", help="how many; default: as processors are idle"
+    )
     where.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to train; default: cpu")
     where.add_argument("--debug", action="store_true", help="show where in the code an error came from")
     given = parser.parse_args(words)
@@ -179,8 +181,7 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
     missing = [_flag(option) for option in recipe.options if option.required and options[option.name] is None]
     if missing and not given.resume:
         parser.error(f"{' and '.join(missing)} needed")
-    if given.threads is not None:
-        set_num_threads(given.threads)
+    set_num_threads(given.threads or _idle_processors(get_num_threads()))
 
     result = run_recipe(
         recipe.name,
@@ -197,6 +198,18 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
     for metric, value in reversed(result.metrics.items()):
         print(f"{metric}={value:.4f}")
     return 0
+
+
+def _idle_processors(most: int) -> int:
+    """How many threads have a processor to themselves, at least 1.
+
+    A launch waits for its last thread. Where other programs hold the processors that is a time slice every time, and a
+    run of one second takes a minute. With fewer threads the result is the same.
+    """
+    if not hasattr(os, "getloadavg"):
+        return most
+    idle = (os.cpu_count() or 1) - os.getloadavg()[0]
+    return max(1, min(most, round(idle)))
 
 
 def _add_option(group: Any, option: Option) -> None:
@@ -242,9 +255,12 @@ def _typed(parse: Callable[[Any], Any]) -> Callable[[str], Any]:
 def _announce(recipe: Recipe, task: Task, trainer: Trainer, folder: Path) -> None:
     """What is about to be trained, before the first epoch."""
     import nbdl
+    from nbdl.runtime.threads import get_num_threads
 
     print(f"nbdl {nbdl.__version__}, {recipe.name}\n")
-    for topic, text in [*task.summary.items(), ("output", folder)]:
+    threads = get_num_threads()
+    where = f"{trainer.device}, {threads} thread{'s' if threads > 1 else ''}"
+    for topic, text in [*task.summary.items(), ("device", where), ("output", folder)]:
         print(f"  {topic:<9}  {text}")
     if trainer.step:
         print(f"  {'resumed':<9}  after {trainer.epoch} epochs and {trainer.batch} batches")

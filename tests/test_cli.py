@@ -24,6 +24,9 @@ SHORT = ["train", "mlp-digits", "--epochs", "2", "--hidden", "16", "--batch-size
 @pytest.fixture(autouse=True)
 def in_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    threads = nbdl.get_num_threads()
+    yield
+    nbdl.set_num_threads(threads)
 
 
 def start(*words, **options):
@@ -179,12 +182,8 @@ def test_train_prints_a_table_and_the_metric_last(capsys, tmp_path):
 
 
 def test_threads_do_not_change_the_result(capsys, tmp_path):
-    before = nbdl.get_num_threads()
-    try:
-        for threads in ("1", "2", "4"):
-            assert main([*SHORT, "--threads", threads, "--out", threads]) == 0
-    finally:
-        nbdl.set_num_threads(before)
+    for threads in ("1", "2", "4"):
+        assert main([*SHORT, "--threads", threads, "--out", threads]) == 0
     files = [(tmp_path / threads / "model.safetensors").read_bytes() for threads in ("1", "2", "4")]
     assert files[0] == files[1] == files[2]
 
