@@ -285,7 +285,7 @@ def test_exponential_is_faster_than_the_c_library():
 def test_scaled_tail(dtype):
     """erfcx against erfc where that is normal, and against its limit 1 / (x sqrt(pi)) far out."""
     near = np.linspace(0, 5, 20_001).astype(dtype)
-    far = np.exp(np.linspace(10, 60, 1_001)).astype(dtype)
+    far = np.exp(np.linspace(20, 60, 1_001)).astype(dtype)
     apply = elementwise(vecmath.erfcx)
     for x, wanted in (
         (near, [math.exp(v * v) * math.erfc(v) for v in near.astype(np.float64)]),
