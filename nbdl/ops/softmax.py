@@ -547,9 +547,7 @@ def softmax2d(input: Tensor) -> Tensor:
     return softmax(input, -3)
 
 
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     r"""A draw from the classes in a form that has gradients: softmax of scores plus Gumbel noise.
 
     $y = \mathrm{softmax}\big((x + g) / \tau\big)$ with $g = -\log(-\log u)$, u uniform in (0, 1).

@@ -55,7 +55,9 @@ def cosine_embedding_loss_reference(input1, input2, target, margin=0.0, reductio
     return reduced_reference(np.where(target == 1, alike, np.where(target == -1, apart, 0.0)), reduction)
 
 
-def triplet_margin_loss_reference(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction="mean"):
+def triplet_margin_loss_reference(
+    anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction="mean"
+):
     """The definition, in float64."""
 
     def distance(a, b):

@@ -22,7 +22,7 @@ from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extreme_places import GREATEST_INTEGER, LEAST_INTEGER, find_extremes, put_back
 from nbdl.ops.reduction.fold import Fold, greater, lesser, maximum, minimum, plain
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_dims
 from nbdl.runtime.dtypes import INT64
@@ -41,12 +41,17 @@ class ValuesAndIndices(NamedTuple):
 
 def amax_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    return np.max(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    return np.max(input, axis=axes_of(dim), keepdims=keepdim)
 
 
 def amin_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    return np.min(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    return np.min(input, axis=axes_of(dim), keepdims=keepdim)
+
+
+def aminmax_reference(input, dim=None, keepdim=False):
+    """The definition, in float64."""
+    return amin_reference(input, dim, keepdim), amax_reference(input, dim, keepdim)
 
 
 def argmax_reference(input, dim=None, keepdim=False):
@@ -59,17 +64,17 @@ def argmin_reference(input, dim=None, keepdim=False):
     return np.argmin(input, axis=dim, keepdims=keepdim)
 
 
-def max_reference(input, dim=None, keepdim=False):
+def max_reference(input, dim=None, keepdim=False, other=None):
     """The definition, in float64."""
     if dim is None:
-        return np.max(input)
+        return np.max(input) if other is None else np.maximum(input, other)
     return np.max(input, axis=dim, keepdims=keepdim), np.argmax(input, axis=dim, keepdims=keepdim)
 
 
-def min_reference(input, dim=None, keepdim=False):
+def min_reference(input, dim=None, keepdim=False, other=None):
     """The definition, in float64."""
     if dim is None:
-        return np.min(input)
+        return np.min(input) if other is None else np.minimum(input, other)
     return np.min(input, axis=dim, keepdims=keepdim), np.argmin(input, axis=dim, keepdims=keepdim)
 
 
@@ -90,7 +95,7 @@ def _is_extreme(x, y, unused):
 
 @scalar
 def _share(is_extreme, share, unused):
-    return share if is_extreme else share * 0
+    return share if is_extreme else ZERO
 
 
 @scalar

@@ -18,7 +18,7 @@ from nbdl.ops.reduction.arguments import Dims
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extremes import max_fold
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import ZERO, sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, sum_fold
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import get_default_dtype
 from nbdl.runtime.jit import scalar
@@ -31,7 +31,7 @@ INFINITY = np.float32(np.inf)
 
 def logsumexp_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    axis = dim if dim is None or isinstance(dim, int) else tuple(dim)
+    axis = axes_of(dim)
     highest = np.max(input, axis=axis, keepdims=True, initial=-np.inf)
     highest = np.where(np.isinf(highest), 0.0, highest)
     with np.errstate(divide="ignore"):

@@ -28,7 +28,7 @@ from nbdl.ops.reduction.arguments import Dims
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.fold import Fold, add
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import ZERO, mean, mean_fold, quotient_map, sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, mean, mean_fold, mean_reference, quotient_map, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims, check_float, check_number
 from nbdl.runtime.jit import scalar
@@ -38,12 +38,12 @@ from nbdl.runtime.jit import scalar
 
 def var_reference(input, dim=None, unbiased=None, *, correction=None, keepdim=False):
     """The definition, in float64."""
-    axis = dim if dim is None or isinstance(dim, int) else tuple(dim)
-    count = input.size if axis is None else math.prod(np.array(input.shape)[np.atleast_1d(axis)])
+    axis = axes_of(dim)
+    count = np.sum(np.ones(input.shape), axis=axis, keepdims=keepdim)
     c = correction if correction is not None else 1 if unbiased is None else int(unbiased)
-    deviations = input - input.mean(axis=axis, keepdims=True)
+    deviations = input - mean_reference(input, dim, True)
     with np.errstate(all="ignore"):
-        return np.sum(deviations**2, axis=axis, keepdims=keepdim) / np.float64(np.maximum(count - c, 0))
+        return np.sum(deviations**2, axis=axis, keepdims=keepdim) / np.maximum(count - c, 0.0)
 
 
 def std_reference(input, dim=None, unbiased=None, *, correction=None, keepdim=False):
@@ -53,9 +53,8 @@ def std_reference(input, dim=None, unbiased=None, *, correction=None, keepdim=Fa
 
 def var_mean_reference(input, dim=None, unbiased=None, *, correction=None, keepdim=False):
     """The definition, in float64."""
-    axis = dim if dim is None or isinstance(dim, int) else tuple(dim)
     variance = var_reference(input, dim, unbiased, correction=correction, keepdim=keepdim)
-    return variance, input.mean(axis=axis, keepdims=keepdim)
+    return variance, mean_reference(input, dim, keepdim)
 
 
 def std_mean_reference(input, dim=None, unbiased=None, *, correction=None, keepdim=False):

@@ -31,7 +31,7 @@ from nbdl.ops.reduction.extremes import max_fold, min_fold, shared_among_extreme
 from nbdl.ops.reduction.fold import Fold, add, greater, lesser, maximum, minimum, plain
 from nbdl.ops.reduction.moments import square, square_fold
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import ZERO, one_if_nonzero, sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, one_if_nonzero, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
@@ -42,7 +42,7 @@ from nbdl.runtime.jit import scalar
 
 def vector_norm_reference(input, ord=2.0, dim=None, keepdim=False):
     """The definition, in float64."""
-    axis = dim if dim is None or isinstance(dim, int) else tuple(dim)
+    axis = axes_of(dim)
     size = np.abs(input)
     if ord == math.inf:
         return np.max(size, axis=axis, keepdims=keepdim)

@@ -29,19 +29,31 @@ from nbdl.runtime.jit import scalar
 # ---------------------------------------------------------------- reference
 
 
+def axes_of(dim):
+    """A `dim` argument as NumPy's `axis`."""
+    return dim if dim is None or isinstance(dim, int) else tuple(dim)
+
+
 def sum_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    return np.sum(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    return np.sum(input, axis=axes_of(dim), keepdims=keepdim)
 
 
 def mean_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    return np.mean(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    count = np.sum(np.ones(input.shape), axis=axes_of(dim), keepdims=keepdim)
+    with np.errstate(invalid="ignore"):
+        return np.sum(input, axis=axes_of(dim), keepdims=keepdim) / count
 
 
 def nansum_reference(input, dim=None, keepdim=False):
     """The definition, in float64."""
-    return sum_reference(np.nan_to_num(input, posinf=np.inf, neginf=-np.inf), dim, keepdim)
+    return np.nansum(input, axis=axes_of(dim), keepdims=keepdim)
+
+
+def count_nonzero_reference(input, dim=None):
+    """The definition."""
+    return np.count_nonzero(input, axis=axes_of(dim))
 
 
 # ---------------------------------------------------------------- forward

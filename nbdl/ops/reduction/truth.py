@@ -9,7 +9,7 @@ import numpy as np
 from nbdl.autograd import Tensor
 from nbdl.ops.reduction.arguments import Dims
 from nbdl.ops.reduction.fold import Fold
-from nbdl.ops.reduction.sums import one_if_nonzero
+from nbdl.ops.reduction.sums import axes_of, one_if_nonzero
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import BOOL
 from nbdl.runtime.jit import scalar
@@ -21,12 +21,12 @@ UINT8 = np.dtype(np.uint8)
 
 def all_reference(input, dim=None, keepdim=False):
     """The definition."""
-    return np.all(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    return np.all(input, axis=axes_of(dim), keepdims=keepdim)
 
 
 def any_reference(input, dim=None, keepdim=False):
     """The definition."""
-    return np.any(input, axis=dim if dim is None or isinstance(dim, int) else tuple(dim), keepdims=keepdim)
+    return np.any(input, axis=axes_of(dim), keepdims=keepdim)
 
 
 # ---------------------------------------------------------------- forward
