@@ -9,6 +9,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PINNED := --constraint constraints.txt
 
 export PYTHONUTF8 := 1
+export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly mutants constraints clean
 .DEFAULT_GOAL := help
