@@ -201,8 +201,11 @@ def main() -> int:
         folder = Path(name)
         cache = copy_cache(folder / "cache")
         first = copy_tree(folder / "0")
+        sources = {mutant: (first / mutant.file).read_text() for mutant in chosen}
+        for mutant, source in sources.items():
+            mutant.planted(source)  # raises now rather than in the middle if its text is gone
+        kernels = {mutant: mutant.kernel(source) for mutant, source in sources.items()}
         check_without_bugs(first, cache, chosen)
-        kernels = {mutant: mutant.kernel((first / mutant.file).read_text()) for mutant in chosen}
         idle: queue.SimpleQueue[Path] = queue.SimpleQueue()
         idle.put(first)
         for number in range(1, options.jobs):

@@ -58,3 +58,31 @@ class Mutant:
                 if size < shortest:
                     name, shortest = node.name, size
         return name
+
+
+# ---------------------------------------------------------------- how the lists are written
+
+
+def bugs(file: str, *rows: tuple[str, str, str, str]) -> tuple[Mutant, ...]:
+    """The mutants of one file of nbdl: kind, the text that stands there once, its replacement, the tests."""
+    return tuple(Mutant(f"nbdl/{file}", old, new, kind, tests) for kind, old, new, tests in rows)
+
+
+def ops(expression: str) -> str:
+    """Some of the checks of the spec table."""
+    return f"tests/test_ops.py -k {expression}"
+
+
+def forward(row: str) -> str:
+    """The forward checks of the spec rows whose names begin so."""
+    return ops(f"test_forward_float64[{row}")
+
+
+def gradients(row: str) -> str:
+    """The gradient checks of the spec rows whose names begin so."""
+    return ops(f"test_gradients[{row}")
+
+
+def twins(row: str) -> str:
+    """The checks in the CUDA interpreter of the spec rows whose names begin so."""
+    return ops(f"test_cuda_twins[{row}")

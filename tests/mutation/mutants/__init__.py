@@ -1,0 +1,21 @@
+"""The bugs to plant, by family."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import Mutant
+from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
+from tests.mutation.mutants.indexing import INDEXING
+from tests.mutation.mutants.layers import OTHERS
+from tests.mutation.mutants.optimizers import OPTIMIZERS
+from tests.mutation.mutants.reductions import REDUCTIONS
+from tests.mutation.mutants.runtime import RUNTIME
+
+MUTANTS: tuple[Mutant, ...] = (
+    *RUNTIME,
+    *ELEMENTWISE,
+    *ACTIVATIONS,
+    *REDUCTIONS,
+    *INDEXING,
+    *OTHERS,
+    *OPTIMIZERS,
+)

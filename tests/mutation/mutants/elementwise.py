@@ -1,0 +1,188 @@
+"""Bugs in operations on every element by itself."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import bugs, forward, gradients, ops, twins
+
+ELEMENTWISE = (
+    *bugs(
+        "ops/elementwise/maps.py",
+        (
+            "missing term",
+            "            from_b = i * b_steps[0] + j * b_steps[1] + k * b_steps[2]\n            if",
+            "            from_b = i * b_steps[0] + j * b_steps[1]\n            if",
+            forward("add]"),
+        ),
+        (
+            "wrong axis",
+            "            row, last = index // n3, index % n3\n"
+            "            i, j, k = row // (n1 * n2), row // n2 % n1, row % n2",
+            "            row, last = index // n3, index % n3\n"
+            "            i, j, k = row // (n1 * n2), row // n1 % n2, row % n2",
+            twins("add]"),
+        ),
+        (
+            "bound",
+            "        if i < y.size:\n            y[i] = function(a[i], b[i])\n",
+            "        if i <= y.size:\n            y[i] = function(a[i], b[i])\n",
+            twins("mul]"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/arithmetic.py",
+        ("sign", "    return -dy * (a / b / b)", "    return dy * (a / b / b)", gradients("div]")),
+        ("missing term", "    return -dy * y * y\n", "    return -dy * y\n", gradients("reciprocal")),
+    ),
+    *bugs(
+        "ops/elementwise/selection.py",
+        (
+            "sign",
+            "    return type(dy)(0) if condition else dy",
+            "    return dy if condition else type(dy)(0)",
+            gradients("where]"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/extrema.py",
+        (
+            "constant",
+            "    return dy * (type(a)(0.5) if a == b else type(a)(0) if a < b else type(a)(1))",
+            "    return dy * (type(a)(1) if a == b else type(a)(0) if a < b else type(a)(1))",
+            ops("maximum and ties"),
+        ),
+        (
+            "bound",
+            "    return dy if x > high or high < low else type(dy)(0)",
+            "    return dy if x > low or high < low else type(dy)(0)",
+            ops("test_gradients and clamp and tensors"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/power.py",
+        (
+            "missing term",
+            "    return type(a)(0) if flat else dy * type(a)(math.pow(a, b)) * vecmath.log(a)",
+            "    return type(a)(0) if flat else dy * type(a)(math.pow(a, b))",
+            gradients("pow]"),
+        ),
+        ("constant", "type(y)(-0.5) * dy * (y * y * y)", "type(y)(-0.5) * dy * (y * y)", gradients("rsqrt")),
+    ),
+    *bugs(
+        "ops/elementwise/blending.py",
+        ("sign", "    return dy * (end - start)", "    return dy * (start - end)", gradients("lerp")),
+        (
+            "sign",
+            "vecmath.log1p(vecmath.exp(-abs(a - b)))",
+            "vecmath.log1p(vecmath.exp(abs(a - b)))",
+            forward("logaddexp"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/trigonometric.py",
+        ("sign", "    return -dy * circular.sin(x)", "    return dy * circular.sin(x)", gradients("cos]")),
+    ),
+    *bugs(
+        "ops/elementwise/exponential.py",
+        ("missing term", "    return dy * (y + type(y)(1))", "    return dy * y", gradients("expm1")),
+    ),
+)
+
+
+ACTIVATIONS = (
+    *bugs(
+        "ops/activation/rectifiers.py",
+        ("index", "    return dy if x > type(x)(0) else dy * slope", "    return dy * slope", gradients("leaky_relu")),
+        (
+            "constant",
+            "middle = dy * (x / type(x)(3) + type(x)(0.5))",
+            "middle = dy * (x / type(x)(3) + type(x)(1))",
+            gradients("hardswish"),
+        ),
+        (
+            "sign",
+            "    shrunk = x - limit if x > type(x)(0) else x + limit",
+            "    shrunk = x - limit",
+            forward("softshrink"),
+        ),
+    ),
+    *bugs(
+        "ops/activation/smooth.py",
+        (
+            "missing term",
+            "probability + x * e * type(x)(_NORMAL_DENSITY)",
+            "probability",
+            gradients("gelu"),
+        ),
+        (
+            "constant",
+            "(type(x)(1) + type(x)(3) * cube)",
+            "(type(x)(1) + type(x)(2) * cube)",
+            gradients("gelu"),
+        ),
+        (
+            "sign",
+            "    return (x if negative else type(x)(0)) - vecmath.log1p(e)",
+            "    return (x if negative else type(x)(0)) + vecmath.log1p(e)",
+            forward("logsigmoid"),
+        ),
+        ("missing term", "    return x - t, t * t\n", "    return x - t, t\n", gradients("tanhshrink")),
+    ),
+    *bugs(
+        "ops/activation/gated.py",
+        (
+            "wrong axis",
+            "            dx[row, 0, j] = da\n            dx[row, 1, j] = da * x[row, 0, j]",
+            "            dx[row, 0, j] = da\n            dx[row, 1, j] = da * x[row, 1, j]",
+            gradients("glu"),
+        ),
+        (
+            "index",
+            "y.shape[1], BLOCK):\n        y[row, j]",
+            "y.shape[1], BLOCK + 1):\n        y[row, j]",
+            twins("glu"),
+        ),
+        (
+            "reduction",
+            "                    dweight[chunk, c] += total",
+            "                    dweight[chunk, c] = total",
+            gradients("prelu"),
+        ),
+        (
+            "bound",
+            "min(samples, (chunk + 1) * ROWS)):\n            for i in range(size):",
+            "min(samples, (chunk + 1) * ROWS - 1)):\n            for i in range(size):",
+            twins("prelu"),
+        ),
+    ),
+    *bugs(
+        "ops/activation/random_slopes.py",
+        (
+            "missing term",
+            "    slope = lower + width * type(x)(uniform_float32(word))",
+            "    slope = width * type(x)(uniform_float32(word))",
+            forward("rrelu"),
+        ),
+    ),
+    *bugs(
+        "ops/dropout.py",
+        ("sign", "    kept = word >= threshold", "    kept = word < threshold", forward("dropout]")),
+        (
+            "index",
+            "        word = words[row % 4]\n        for",
+            "        word = words[0]\n        for",
+            forward("dropout2d"),
+        ),
+        (
+            "bound",
+            "min(4 * group + 4, x.shape[0])):",
+            "min(4 * group + 3, x.shape[0])):",
+            twins("dropout:many"),
+        ),
+        (
+            "wrong axis",
+            "for i in range(cuda.threadIdx.x, x.shape[1], BLOCK):",
+            "for i in range(cuda.threadIdx.x, x.shape[0], BLOCK):",
+            twins("dropout2d"),
+        ),
+    ),
+)

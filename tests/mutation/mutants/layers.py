@@ -1,0 +1,63 @@
+"""Bugs in products, distances, creation and initial values."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import bugs, forward, gradients, twins
+
+OTHERS = (
+    *bugs(
+        "ops/distance.py",
+        (
+            "missing term",
+            "    return outer / max(other_norm, eps), outer * y / norm if norm > type(y)(0) else type(y)(0)",
+            "    return outer / max(other_norm, eps), outer * y if norm > type(y)(0) else type(y)(0)",
+            gradients("cosine_similarity"),
+        ),
+        ("reduction", "block_sum(squares1), block_sum(squares2)", "block_sum(squares1), squares2", twins("cosine")),
+        (
+            "race",
+            "    if cuda.threadIdx.x == 0:\n        norm1[row] =",
+            "    if cuda.threadIdx.x <= 1:\n        norm1[row] =",
+            twins("cosine"),
+        ),
+    ),
+    *bugs(
+        "ops/matmul/linear.py",
+        (
+            "reduction",
+            "        for row in range(chunk * ROWS + 1, min(n, (chunk + 1) * ROWS)):\n            for j",
+            "        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):\n            for j",
+            gradients("linear"),
+        ),
+    ),
+    *bugs(
+        "ops/creation/matrices.py",
+        (
+            "bound",
+            "            kept = j - i <= diagonal if lower else j - i >= diagonal\n",
+            "            kept = j - i < diagonal if lower else j - i >= diagonal\n",
+            forward("tril"),
+        ),
+        (
+            "wrong axis",
+            "    r, i = cuda.blockIdx.x // n, cuda.blockIdx.x % n",
+            "    r, i = cuda.blockIdx.x // m, cuda.blockIdx.x % m",
+            twins("tri"),
+        ),
+    ),
+    *bugs(
+        "ops/initialization.py",
+        (
+            "sign",
+            "                    v[k, j] -= product * v[i, j]",
+            "                    v[k, j] += product * v[i, j]",
+            "tests/test_nn.py -k structured_schemes",
+        ),
+        (
+            "missing term",
+            "exp(peak - type(z)(0.5) * z * z)",
+            "exp(peak - type(z)(0.5) * z)",
+            "tests/test_nn.py -k uniform_and_normal_schemes",
+        ),
+    ),
+)
