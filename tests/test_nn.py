@@ -703,6 +703,29 @@ class TestParity:
             assert np.allclose(results[0][1], results[1][1], rtol=1e-10)
             assert np.allclose(results[0][2], results[1][2], rtol=1e-10)
 
+    def test_losses_of_several_inputs(self):
+        rng = np.random.default_rng(0)
+        a, b, c = (rng.standard_normal((4, 3)) for _ in range(3))
+        signs, positive = rng.choice([-1.0, 1.0], 4), rng.uniform(0.5, 2, (4, 3))
+        cases = [
+            ("MarginRankingLoss", {"margin": 0.3}, (a, b, np.repeat(signs[:, None], 3, 1))),
+            ("HingeEmbeddingLoss", {}, (positive, np.repeat(signs[:, None], 3, 1))),
+            ("CosineEmbeddingLoss", {"margin": 0.2}, (a, b, signs)),
+            ("TripletMarginLoss", {"p": 1.5, "swap": True, "reduction": "sum"}, (a, b, c)),
+            ("GaussianNLLLoss", {"full": True}, (a, b, positive)),
+            ("PoissonNLLLoss", {"full": True}, (a, positive)),
+            ("SoftMarginLoss", {}, (a, np.repeat(signs[:, None], 3, 1))),
+        ]
+        for name, options, arrays in cases:
+            results = []
+            for library, wrap in ((nn, nbdl.tensor), (torch.nn, torch.tensor)):
+                first, *others = (wrap(array) for array in arrays)
+                value = getattr(library, name)(**options)(first.requires_grad_(), *others)
+                value.backward()
+                results.append((value.detach().numpy(), first.grad.numpy()))
+            assert np.allclose(results[0][0], results[1][0], rtol=1e-10), name
+            assert np.allclose(results[0][1], results[1][1], rtol=1e-9), name
+
     def test_repr_of_nested_modules(self):
         def build(library):
             return library.Sequential(

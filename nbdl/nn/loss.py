@@ -252,3 +252,177 @@ class KLDivLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return ops.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class PoissonNLLLoss(_Loss):
+    r"""The negative log-likelihood of counts, $e^x - y x$, in nats. Shapes: input and target [*].
+
+    Args:
+        log_input: Whether the input is the logarithm of the rate; if not, the loss is $x - y \ln(x + \varepsilon)$.
+        full: Add Stirling's approximation of $\ln y!$.
+        size_average: Older form of `reduction`.
+        eps: The $\varepsilon$ above.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: bool | None = None,
+        eps: float = 1e-8,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_input = log_input
+        self.full = full
+        self.eps = eps
+
+    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
+        return ops.poisson_nll_loss(
+            log_input, target, log_input=self.log_input, full=self.full, eps=self.eps, reduction=self.reduction
+        )
+
+
+class GaussianNLLLoss(_Loss):
+    r"""The negative log-likelihood of normal numbers, $\tfrac12 (\ln v + (x - y)^2 / v)$, in nats.
+
+    Shapes: input and target [*], var [*] or one variance for each row.
+
+    Args:
+        full: Add the constant $\tfrac12 \ln 2\pi$.
+        eps: Variances under this count as this.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.full = full
+        self.eps = eps
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        return ops.gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
+
+
+class SoftMarginLoss(_Loss):
+    r"""$\ln(1 + e^{-y x})$ for targets of -1 and 1. Shapes: input and target [*].
+
+    Args:
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return ops.soft_margin_loss(input, target, reduction=self.reduction)
+
+
+# ---------------------------------------------------------------- rankings and similarities
+
+
+class _MarginLoss(_Loss):
+    """A loss with a margin."""
+
+    def __init__(
+        self,
+        margin: float = 0.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+
+class MarginRankingLoss(_MarginLoss):
+    r"""$\max(0, -y (x_1 - x_2) + m)$: the target 1 wants the first larger, -1 the second. Shapes: [*].
+
+    Args:
+        margin: By how much, m.
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        return ops.margin_ranking_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)
+
+
+class HingeEmbeddingLoss(_MarginLoss):
+    r"""The distance itself for the target 1, $\max(0, m - x)$ for -1. Shapes: input and target [*].
+
+    Args:
+        margin: The distance m that different things should have.
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(margin, size_average, reduce, reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return ops.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
+
+
+class CosineEmbeddingLoss(_MarginLoss):
+    r"""$1 - \cos(x_1, x_2)$ for the target 1, $\max(0, \cos(x_1, x_2) - m)$ for -1. Shapes: inputs [N, D] or [D].
+
+    Args:
+        margin: The cosine m that different things may have.
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        return ops.cosine_embedding_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)
+
+
+class TripletMarginLoss(_MarginLoss):
+    r"""$\max(0, d(a, p) - d(a, n) + m)$ for an anchor, a positive and a negative. Shapes: [N, D] or [D].
+
+    Args:
+        margin: By how much nearer the positive should be, m.
+        p: The exponent of the norm in d.
+        eps: Added to every difference.
+        swap: Use the distance of positive and negative where it is the smaller one.
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(margin, size_average, reduce, reduction)
+        self.p = p
+        self.eps = eps
+        self.swap = swap
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return ops.triplet_margin_loss(
+            anchor,
+            positive,
+            negative,
+            margin=self.margin,
+            p=self.p,
+            eps=self.eps,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
