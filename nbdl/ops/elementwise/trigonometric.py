@@ -7,7 +7,7 @@ import math
 from nbdl.autograd import Tensor
 from nbdl.ops.elementwise.maps import Map1, Map2, MapN
 from nbdl.ops.elementwise.operands import BinaryOp, UnaryOp, apply_float, apply_pair, as_tensor_operand
-from nbdl.runtime import vecmath
+from nbdl.runtime import circular, vecmath
 from nbdl.runtime.jit import exact
 
 LN2 = math.log(2)
@@ -18,12 +18,12 @@ NAN = math.nan
 
 @exact
 def _sin(x):
-    return type(x)(math.sin(x))
+    return circular.sin(x)
 
 
 @exact
 def _sin_slope(dy, x):
-    return dy * type(x)(math.cos(x))
+    return dy * circular.cos(x)
 
 
 class SinOp(UnaryOp):
@@ -54,12 +54,12 @@ def sin(input: Tensor) -> Tensor:
 
 @exact
 def _cos(x):
-    return type(x)(math.cos(x))
+    return circular.cos(x)
 
 
 @exact
 def _cos_slope(dy, x):
-    return -dy * type(x)(math.sin(x))
+    return -dy * circular.sin(x)
 
 
 class CosOp(UnaryOp):
@@ -90,7 +90,7 @@ def cos(input: Tensor) -> Tensor:
 
 @exact
 def _tan(x):
-    return type(x)(math.tan(x))
+    return circular.tan(x)
 
 
 @exact
@@ -130,7 +130,7 @@ def tan(input: Tensor) -> Tensor:
 
 @exact
 def _asin(x):
-    return type(x)(math.asin(x)) if abs(x) <= type(x)(1) else x * type(x)(NAN)
+    return circular.asin(x)
 
 
 @exact
@@ -166,7 +166,7 @@ def asin(input: Tensor) -> Tensor:
 
 @exact
 def _acos(x):
-    return type(x)(math.acos(x)) if abs(x) <= type(x)(1) else x * type(x)(NAN)
+    return circular.acos(x)
 
 
 @exact
@@ -202,7 +202,7 @@ def acos(input: Tensor) -> Tensor:
 
 @exact
 def _atan(x):
-    return type(x)(math.atan(x))
+    return circular.atan(x)
 
 
 @exact
@@ -238,7 +238,7 @@ def atan(input: Tensor) -> Tensor:
 
 @exact
 def _atan2(a, b):
-    return type(a)(math.atan2(a, b))
+    return circular.atan2(a, b)
 
 
 @exact
