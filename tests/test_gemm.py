@@ -87,9 +87,10 @@ def test_large_products_are_blocked_and_packed_right(m, n, k, kind, dtype):
     rng = np.random.default_rng(0)
     a = laid_out(rng.uniform(-1, 1, (m, k)).astype(dtype), "transposed" if kind[0] == "T" else "contiguous")
     b = laid_out(rng.uniform(-1, 1, (k, n)).astype(dtype), "transposed" if kind[1] == "T" else "contiguous")
+    bias = rng.uniform(-1, 1, n).astype(dtype)
     c = np.full((m, n), np.nan, dtype)
-    gemm(a, b, c)
-    expected = a.astype(np.float64) @ b.astype(np.float64)
+    gemm(a, b, c, bias)
+    expected = a.astype(np.float64) @ b.astype(np.float64) + bias
     np.testing.assert_allclose(c, expected, rtol=0, atol=TOLERANCE[dtype] * k**0.5)
 
 
