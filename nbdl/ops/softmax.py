@@ -40,7 +40,7 @@ from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
 from nbdl.runtime import memory
 from nbdl.runtime.checks import check_dim, check_float, check_number, check_rank
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
-from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
 from nbdl.runtime.vecmath import exp, log
 
 LEAST_EXPONENTIAL = 1e-8
@@ -67,6 +67,12 @@ def softmin_reference(input, dim):
 
 
 # ---------------------------------------------------------------- forward
+
+
+@exact
+def _log_probability(x, highest, logarithm):
+    """In this order: to large scores a small logarithm could not be added."""
+    return (x - highest) - logarithm
 
 
 @cpu_kernel
@@ -169,7 +175,7 @@ def _log_softmax_rows_cpu(x, y, start, stop):
             total += exp(x[row, j] - highest)
         logarithm = log(total)
         for j in range(d):
-            y[row, j] = (x[row, j] - highest) - logarithm
+            y[row, j] = _log_probability(x[row, j], highest, logarithm)
 
 
 @cuda_kernel
@@ -187,7 +193,7 @@ def _log_softmax_rows_cuda(x, y):
         total += exp(x[row, j] - highest)
     logarithm = log(warp_sum(total))
     for j in range(cuda.threadIdx.x, d, WARP):
-        y[row, j] = (x[row, j] - highest) - logarithm
+        y[row, j] = _log_probability(x[row, j], highest, logarithm)
 
 
 @cpu_kernel
@@ -212,7 +218,7 @@ def _log_softmax_columns_cpu(x, y, highest, total, start, stop):
             total[o, i] = log(total[o, i])
         for j in range(d):
             for i in range(left, right):
-                y[o, j, i] = (x[o, j, i] - highest[o, i]) - total[o, i]
+                y[o, j, i] = _log_probability(x[o, j, i], highest[o, i], total[o, i])
 
 
 @cuda_kernel
@@ -232,7 +238,7 @@ def _log_softmax_columns_cuda(x, y, highest, total):
             amount += exp(x[o, j, i] - largest)
         logarithm = log(amount)
         for j in range(d):
-            y[o, j, i] = (x[o, j, i] - largest) - logarithm
+            y[o, j, i] = _log_probability(x[o, j, i], largest, logarithm)
 
 
 EXP_WORK = 8

@@ -41,7 +41,7 @@ from nbdl.ops.loss.arguments import (
     chosen_reduction,
     class_weight,
 )
-from nbdl.ops.loss.soft_cross_entropy import SoftCrossEntropyOp, from_rows, rows_of
+from nbdl.ops.loss.soft_cross_entropy import SoftCrossEntropyOp, from_rows, minus_log_probability, rows_of
 from nbdl.ops.reduction.fold import maximum, unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_ids, check_number, check_same_dtype, check_shape
@@ -83,11 +83,11 @@ def cross_entropy_reference(input, target, weight=None, ignore_index=-100, reduc
 
 
 @cpu_kernel
-def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, sums, e, start, stop):
-    """x [N, C]; target, losses, sums [N]; weight [C] or [0]; smoothing [1]; e [N, C] or [0, 0]. One task a row.
+def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, highest, sums, e, start, stop):
+    """x [N, C]; target, losses [N]; weight [C] or [0]; smoothing [1]. One task a row.
 
-    With room in e, it takes the exponentials of short rows less their maximum, and `sums` their sums; else `sums`
-    takes the log-sum-exps. A row whose id is no class gets the loss NaN.
+    highest and sums [N] take the rows' greatest scores and the sums of their exponentials, e those exponentials if it
+    is [N, C], for short rows, and not [0, 0]. A row whose id is no class gets the loss NaN.
     """
     c = unsigned(x.shape[1])
     weighted = weight.shape[0] > 0
@@ -95,15 +95,15 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, sum
     rows = max(GROUP // max(x.shape[1], 1), 1)
     for first in range(start, stop, rows):
         last = min(first + rows, stop)
-        # 1. The log-sum-exp of each row of the group, in `losses`.
+        # 1. The logarithms of the sums of exponentials, in `losses`.
         if e.shape[0] > 0:
             for row in range(first, last):
-                highest = x.dtype.type(-np.inf)
+                high = x.dtype.type(-np.inf)
                 for j in range(c):
-                    highest = maximum(highest, x[row, j])
+                    high = maximum(high, x[row, j])
                 for j in range(c):
-                    e[row, j] = x[row, j] - highest
-                losses[row] = highest
+                    e[row, j] = x[row, j] - high
+                highest[row] = high
             for i in range(unsigned(first * x.shape[1]), unsigned(last * x.shape[1])):
                 flat[i] = exp(flat[i])
             for row in range(first, last):
@@ -111,19 +111,19 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, sum
                 for j in range(c):
                     total += e[row, j]
                 sums[row] = total
-            for row in range(unsigned(first), unsigned(last)):
-                losses[row] += log(sums[row])
         else:
             for row in range(first, last):
+                high = x.dtype.type(-np.inf)
+                total = x.dtype.type(0)
                 if target[row] != ignore:
-                    highest = x.dtype.type(-np.inf)
                     for j in range(c):
-                        highest = maximum(highest, x[row, j])
-                    total = x.dtype.type(0)
+                        high = maximum(high, x[row, j])
                     for j in range(c):
-                        total += exp(x[row, j] - highest)
-                    sums[row] = highest + log(total)
-                    losses[row] = sums[row]
+                        total += exp(x[row, j] - high)
+                highest[row] = high
+                sums[row] = total
+        for row in range(unsigned(first), unsigned(last)):
+            losses[row] = log(sums[row])
         # 2. The losses.
         for row in range(first, last):
             t = target[row]
@@ -132,51 +132,55 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, sum
             elif t < 0 or t >= x.shape[1]:
                 losses[row] = np.nan
             else:
-                logarithm = losses[row]
-                loss = (x.dtype.type(1) - smoothing[0]) * (logarithm - x[row, t])
+                high, logarithm = highest[row], losses[row]
+                loss = (x.dtype.type(1) - smoothing[0]) * minus_log_probability(x[row, t], high, logarithm)
                 if weighted:
                     loss *= weight[t]
                 if smoothing[0] > 0:
                     smooth = x.dtype.type(0)
                     for j in range(c):
-                        smooth += (weight[j] if weighted else x.dtype.type(1)) * (logarithm - x[row, j])
+                        value = minus_log_probability(x[row, j], high, logarithm)
+                        smooth += value * weight[j] if weighted else value
                     loss += smoothing[0] / x.dtype.type(x.shape[1]) * smooth
                 losses[row] = loss
 
 
 @cuda_kernel
-def _cross_entropy_forward_cuda(x, target, weight, ignore, smoothing, losses, sums, e):
+def _cross_entropy_forward_cuda(x, target, weight, ignore, smoothing, losses, highest, sums, e):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
-    highest = x.dtype.type(-np.inf)
+    weighted = weight.shape[0] > 0
+    high = x.dtype.type(-np.inf)
     for j in range(cuda.threadIdx.x, c, WARP):
-        if x[row, j] > highest or x[row, j] != x[row, j]:
-            highest = x[row, j]
-    highest = warp_max(highest)
+        if x[row, j] > high or x[row, j] != x[row, j]:
+            high = x[row, j]
+    high = warp_max(high)
     total = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, c, WARP):
-        value = exp(x[row, j] - highest)
+        value = exp(x[row, j] - high)
         total += value
         if e.shape[0] > 0:
             e[row, j] = value
     total = warp_sum(total)
-    logarithm = highest + log(total)
+    logarithm = log(total)
     smooth = x.dtype.type(0)
     if smoothing[0] > 0:
         for j in range(cuda.threadIdx.x, c, WARP):
-            smooth += (weight[j] if weight.shape[0] > 0 else x.dtype.type(1)) * (logarithm - x[row, j])
+            value = minus_log_probability(x[row, j], high, logarithm)
+            smooth += value * weight[j] if weighted else value
         smooth = warp_sum(smooth) * smoothing[0] / x.dtype.type(c)
     if cuda.threadIdx.x == 0:
         t = target[row]
-        sums[row] = total if e.shape[0] > 0 else logarithm
+        highest[row] = high
+        sums[row] = total
         if t == ignore:
             losses[row] = 0
         elif t < 0 or t >= c:
             losses[row] = x.dtype.type(np.nan)
         else:
-            loss = (x.dtype.type(1) - smoothing[0]) * (logarithm - x[row, t])
-            if weight.shape[0] > 0:
+            loss = (x.dtype.type(1) - smoothing[0]) * minus_log_probability(x[row, t], high, logarithm)
+            if weighted:
                 loss *= weight[t]
             losses[row] = loss + smooth
 
@@ -257,10 +261,10 @@ class_loss_total = Kernel(
 
 
 @cpu_kernel
-def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoothing, sums, dx, start, stop):
-    """dy [N] or [1]; tally [2]; smoothing [1]; x, dx [N, C]; target, sums [N]; weight [C] or [0]. One task a row.
+def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoothing, highest, sums, dx, start, stop):
+    """dy [N] or [1]; tally [2]; smoothing [1]; x, dx [N, C]; target, highest, sums [N]; weight [C] or [0].
 
-    x holds the exponentials and `sums` their sums if `kept`; else the scores and their log-sum-exps.
+    x holds the exponentials if `kept`, else the scores. One task a row.
     """
     c = unsigned(x.shape[1])
     weighted = weight.shape[0] > 0
@@ -278,15 +282,14 @@ def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoo
             continue
         g = dy[row if dy.shape[0] > 1 else 0] / tally[0]
         sharp = (x.dtype.type(1) - smoothing[0]) * (weight[t] if weighted else x.dtype.type(1))
-        factor = g * (sharp + share * all_weights)
+        factor = g * (sharp + share * all_weights) / sums[row]
         if kept:
-            factor /= sums[row]
             for j in range(c):
                 dx[row, j] = factor * x[row, j]
         else:
-            logarithm = sums[row]
+            high = highest[row]
             for j in range(c):
-                dx[row, j] = factor * exp(x[row, j] - logarithm)
+                dx[row, j] = factor * exp(x[row, j] - high)
         if smoothing[0] > 0:
             for j in range(c):
                 dx[row, j] -= g * share * (weight[j] if weighted else x.dtype.type(1))
@@ -294,7 +297,7 @@ def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoo
 
 
 @cuda_kernel
-def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smoothing, sums, dx):
+def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smoothing, highest, sums, dx):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
@@ -313,10 +316,9 @@ def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smo
     else:
         g = dy[row if dy.shape[0] > 1 else 0] / tally[0]
         sharp = (x.dtype.type(1) - smoothing[0]) * (weight[t] if weighted else x.dtype.type(1))
-        factor = g * (sharp + share * all_weights)
+        factor = g * (sharp + share * all_weights) / sums[row]
         for j in range(cuda.threadIdx.x, c, WARP):
-            p = x[row, j] / sums[row] if kept else exp(x[row, j] - sums[row])
-            value = factor * p
+            value = factor * (x[row, j] if kept else exp(x[row, j] - highest[row]))
             if smoothing[0] > 0:
                 value -= g * share * (weight[j] if weighted else x.dtype.type(1))
             if j == t:
@@ -363,21 +365,21 @@ class CrossEntropyOp(Op):
         n, c = rows.shape
         ids = rows_of_ids(target)
         kept = c < SHORT
-        losses, sums = memory.empty((2, n), x.dtype)
+        losses, highest, sums = memory.empty((3, n), x.dtype)
         e = memory.empty((n, c) if kept else (0, 0), x.dtype)
-        cross_entropy_forward(rows, ids, weight, ignore, smoothing, losses, sums, e)
+        cross_entropy_forward(rows, ids, weight, ignore, smoothing, losses, highest, sums, e)
         y, tally = total_of_class_losses(losses, ids, weight, ignore, c, reduction == "mean")
         ctx.save(e if kept else rows, ids)
-        ctx.options = x.shape, kept, weight, ignore, smoothing, sums, tally
+        ctx.options = x.shape, kept, weight, ignore, smoothing, highest, sums, tally
         return losses.reshape(target.shape) if reduction == "none" else y
 
     @staticmethod
     def backward(ctx: Context, dy):
         scores, ids = ctx.saved
-        shape, kept, weight, ignore, smoothing, sums, tally = ctx.options
+        shape, kept, weight, ignore, smoothing, highest, sums, tally = ctx.options
         dx = memory.empty(scores.shape, scores.dtype)
         dy = arrays.contiguous(dy).reshape(-1)
-        cross_entropy_backward(dy, tally, scores, kept, ids, weight, ignore, smoothing, sums, dx)
+        cross_entropy_backward(dy, tally, scores, kept, ids, weight, ignore, smoothing, highest, sums, dx)
         return (dx if dx.shape == shape else from_rows(dx, shape)), None, None
 
 

@@ -26,7 +26,7 @@ from nbdl.ops.reduction.fold import maximum, unsigned
 from nbdl.ops.reduction.sums import mean_fold, sum_fold
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
-from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
 from nbdl.runtime.vecmath import exp, log
 
 EXP_WORK = 8
@@ -52,55 +52,66 @@ def soft_cross_entropy_reference(input, target, weight=None, reduction="mean", l
 # ---------------------------------------------------------------- forward
 
 
+@exact
+def minus_log_probability(x, highest, logarithm):
+    """In this order: to large scores a small logarithm could not be added."""
+    return logarithm - (x - highest)
+
+
 @cpu_kernel
-def _soft_cross_entropy_forward_cpu(x, target, weight, smoothing, losses, lse, start, stop):
-    """x, target [N, C]; weight [C] or [0]; smoothing [1]; losses, lse [N]. One task a row."""
+def _soft_cross_entropy_forward_cpu(x, target, weight, smoothing, losses, highest, sums, start, stop):
+    """x, target [N, C]; weight [C] or [0]; smoothing [1]; losses, highest, sums [N]. One task a row."""
     c = unsigned(x.shape[1])
     weighted = weight.shape[0] > 0
     sharp = x.dtype.type(1) - smoothing[0]
     share = smoothing[0] / x.dtype.type(x.shape[1])
     for row in range(start, stop):
-        highest = x.dtype.type(-np.inf)
+        high = x.dtype.type(-np.inf)
         for j in range(c):
-            highest = maximum(highest, x[row, j])
+            high = maximum(high, x[row, j])
         total = x.dtype.type(0)
         for j in range(c):
-            total += exp(x[row, j] - highest)
-        logarithm = highest + log(total)
+            total += exp(x[row, j] - high)
+        logarithm = log(total)
         loss = x.dtype.type(0)
         if weighted:
             for j in range(c):
-                loss += (sharp * target[row, j] + share) * weight[j] * (logarithm - x[row, j])
+                value = (sharp * target[row, j] + share) * weight[j]
+                loss += value * minus_log_probability(x[row, j], high, logarithm)
         else:
             for j in range(c):
-                loss += (sharp * target[row, j] + share) * (logarithm - x[row, j])
-        lse[row] = logarithm
+                value = sharp * target[row, j] + share
+                loss += value * minus_log_probability(x[row, j], high, logarithm)
+        highest[row] = high
+        sums[row] = total
         losses[row] = loss
 
 
 @cuda_kernel
-def _soft_cross_entropy_forward_cuda(x, target, weight, smoothing, losses, lse):
+def _soft_cross_entropy_forward_cuda(x, target, weight, smoothing, losses, highest, sums):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
     sharp = x.dtype.type(1) - smoothing[0]
     share = smoothing[0] / x.dtype.type(c)
-    highest = x.dtype.type(-np.inf)
+    high = x.dtype.type(-np.inf)
     for j in range(cuda.threadIdx.x, c, WARP):
-        if x[row, j] > highest or x[row, j] != x[row, j]:
-            highest = x[row, j]
-    highest = warp_max(highest)
+        if x[row, j] > high or x[row, j] != x[row, j]:
+            high = x[row, j]
+    high = warp_max(high)
     total = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, c, WARP):
-        total += exp(x[row, j] - highest)
-    logarithm = highest + log(warp_sum(total))
+        total += exp(x[row, j] - high)
+    total = warp_sum(total)
+    logarithm = log(total)
     loss = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, c, WARP):
-        value = (sharp * target[row, j] + share) * (logarithm - x[row, j])
+        value = (sharp * target[row, j] + share) * minus_log_probability(x[row, j], high, logarithm)
         loss += value * weight[j] if weight.shape[0] > 0 else value
     loss = warp_sum(loss)
     if cuda.threadIdx.x == 0:
-        lse[row] = logarithm
+        highest[row] = high
+        sums[row] = total
         losses[row] = loss
 
 
@@ -116,8 +127,8 @@ soft_cross_entropy_forward = Kernel(
 
 
 @cpu_kernel
-def _soft_cross_entropy_backward_cpu(dy, rows, x, target, weight, smoothing, lse, dx, dtarget, start, stop):
-    """dy [N] or [1], divided by `rows`; x, target, dx [N, C]; weight [C] or [0]; smoothing [1]; lse [N].
+def _soft_cross_entropy_backward_cpu(dy, rows, x, target, weight, smoothing, highest, sums, dx, dtarget, start, stop):
+    """dy [N] or [1], divided by `rows`; x, target, dx [N, C]; weight [C] or [0]; smoothing [1]; highest, sums [N].
 
     dtarget [N, C], or [0, 0] if it is not wanted. One task a row.
     """
@@ -127,22 +138,23 @@ def _soft_cross_entropy_backward_cpu(dy, rows, x, target, weight, smoothing, lse
     share = smoothing[0] / x.dtype.type(x.shape[1])
     for row in range(start, stop):
         g = dy[row if dy.shape[0] > 1 else 0] / x.dtype.type(rows)
-        logarithm = lse[row]
+        high, total = highest[row], sums[row]
+        logarithm = log(total)
         mass = x.dtype.type(0)
         for j in range(c):
             w = weight[j] if weighted else x.dtype.type(1)
             mass += (sharp * target[row, j] + share) * w
         for j in range(c):
             w = weight[j] if weighted else x.dtype.type(1)
-            dx[row, j] = g * (exp(x[row, j] - logarithm) * mass - (sharp * target[row, j] + share) * w)
+            dx[row, j] = g * (exp(x[row, j] - high) * (mass / total) - (sharp * target[row, j] + share) * w)
         if dtarget.shape[0] > 0:
             for j in range(c):
                 w = weight[j] if weighted else x.dtype.type(1)
-                dtarget[row, j] = g * sharp * w * (logarithm - x[row, j])
+                dtarget[row, j] = g * sharp * w * minus_log_probability(x[row, j], high, logarithm)
 
 
 @cuda_kernel
-def _soft_cross_entropy_backward_cuda(dy, rows, x, target, weight, smoothing, lse, dx, dtarget):
+def _soft_cross_entropy_backward_cuda(dy, rows, x, target, weight, smoothing, highest, sums, dx, dtarget):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
@@ -154,12 +166,13 @@ def _soft_cross_entropy_backward_cuda(dy, rows, x, target, weight, smoothing, ls
     for j in range(cuda.threadIdx.x, c, WARP):
         w = weight[j] if weighted else x.dtype.type(1)
         mass += (sharp * target[row, j] + share) * w
-    mass = warp_sum(mass)
+    mass = warp_sum(mass) / sums[row]
+    logarithm = log(sums[row])
     for j in range(cuda.threadIdx.x, c, WARP):
         w = weight[j] if weighted else x.dtype.type(1)
-        dx[row, j] = g * (exp(x[row, j] - lse[row]) * mass - (sharp * target[row, j] + share) * w)
+        dx[row, j] = g * (exp(x[row, j] - highest[row]) * mass - (sharp * target[row, j] + share) * w)
         if dtarget.shape[0] > 0:
-            dtarget[row, j] = g * sharp * w * (lse[row] - x[row, j])
+            dtarget[row, j] = g * sharp * w * minus_log_probability(x[row, j], highest[row], logarithm)
 
 
 soft_cross_entropy_backward = Kernel(
@@ -191,16 +204,16 @@ def from_rows(rows: Any, shape: tuple[int, ...]) -> Any:
 
 
 class SoftCrossEntropyOp(Op):
-    """Cross-entropy with probabilities: saves scores, probabilities and the log-sum-exp of each row."""
+    """Cross-entropy with probabilities: saves scores, probabilities and two numbers for each row."""
 
     @staticmethod
     def forward(ctx: Context, x, target, weight, smoothing, reduction):
         rows, wanted = rows_of(x), rows_of(target)
         n = rows.shape[0]
-        losses, lse = memory.empty((n,), x.dtype), memory.empty((n,), x.dtype)
-        soft_cross_entropy_forward(rows, wanted, weight, smoothing, losses, lse)
-        ctx.save(rows, wanted, lse)
-        ctx.options = x.shape, weight, smoothing, n if reduction == "mean" else 1
+        losses, highest, sums = memory.empty((3, n), x.dtype)
+        soft_cross_entropy_forward(rows, wanted, weight, smoothing, losses, highest, sums)
+        ctx.save(rows, wanted)
+        ctx.options = x.shape, weight, smoothing, highest, sums, n if reduction == "mean" else 1
         line = losses.reshape(1, n, 1)
         y = (mean_fold(line, n) if reduction == "mean" else sum_fold(line)).reshape(())
         if y != y:
@@ -209,10 +222,10 @@ class SoftCrossEntropyOp(Op):
 
     @staticmethod
     def backward(ctx: Context, dy):
-        rows, wanted, lse = ctx.saved
-        shape, weight, smoothing, count = ctx.options
+        rows, wanted = ctx.saved
+        shape, weight, smoothing, highest, sums, count = ctx.options
         dx = memory.empty(rows.shape, rows.dtype)
         dtarget = memory.empty(rows.shape if ctx.needs_input_grad[1] else (0, 0), rows.dtype)
         dy = arrays.contiguous(dy).reshape(-1)
-        soft_cross_entropy_backward(dy, count, rows, wanted, weight, smoothing, lse, dx, dtarget)
+        soft_cross_entropy_backward(dy, count, rows, wanted, weight, smoothing, highest, sums, dx, dtarget)
         return from_rows(dx, shape), (from_rows(dtarget, shape) if dtarget.size else None), None, None, None
