@@ -14,7 +14,6 @@ import functools
 import html
 import inspect
 import json
-import posixpath
 import re
 import sys
 import traceback
@@ -162,20 +161,20 @@ def render_formulas(content: str, where: str) -> str:
 # ---------------------------------------------------------------- languages and outside requests
 
 
-def on_page_context(context: Any, page: Any, config: Any, nav: Any) -> Any:
+def link_languages(output: str, page: Any, config: Any) -> str:
     """Points the language switch at this page's counterpart, or at the other home page where there is none."""
     korean = Path(config.docs_dir).name == "ko"
     other = DOCS / ("en" if korean else "ko") / page.file.src_uri
-    target = page.url if other.exists() else ""
-    root = "../" if korean else "ko/"
-    for alternate in config.extra["alternate"]:
-        same = (alternate["lang"] == "ko") == korean
-        alternate["link"] = posixpath.normpath(page.url or ".") if same else root + target
-    return context
+    link = "../" * page.url.count("/") + ("../" if korean else "ko/") + (page.url if other.exists() else "")
+    english_link, korean_link = (link, "./") if korean else ("./", link)
+    return output.replace('href="#in-english"', f'href="{english_link}"').replace(
+        'href="#in-korean"', f'href="{korean_link}"'
+    )
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Refuses a page that loads anything from another host."""
+    """Links the languages, and refuses a page that loads anything from another host."""
+    output = link_languages(output, page, config)
     if found := OUTSIDE.search(output):
         raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
     return output
