@@ -31,7 +31,7 @@ RESERVED = {"sha256", "structure"}
 
 _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
-    "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+    "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[str, 
 
     Args:
         obj: Tensors, NumPy arrays, numbers, texts, booleans and None in dicts, lists and tuples. A state dict becomes
-            a file that any reader of the safetensors format understands.
+            a file in which any reader of the safetensors format finds its tensors.
         f: The file's path, or a binary file that is open for writing.
         metadata: Texts to store with it.
 
@@ -73,7 +73,7 @@ def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
         f: The file's path, or a binary file that is open for reading.
 
     Returns:
-        The object, its tensors and arrays as tensors; a dictionary of tensors for a file of another program.
+        The object; a dictionary of tensors for a file of another program.
 
     Raises:
         FileFormatError: The file is damaged or no safetensors file.
@@ -86,8 +86,7 @@ def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
 
 def load_metadata(f: str | os.PathLike[str]) -> dict[str, str]:
     """The texts that were stored with a file's tensors."""
-    found = _metadata(Path(f).read_bytes(), str(f))
-    return {name: text for name, text in found.items() if name not in RESERVED}
+    return metadata_of(Path(f).read_bytes(), str(f))
 
 
 # ---------------------------------------------------------------- bytes
@@ -115,10 +114,16 @@ def from_bytes(contents: bytes, name: str = "contents") -> Any:
             raise FileFormatError(f"{name}: expected contents with SHA-256 {digest[:12]}..., got a damaged file")
     try:
         arrays = {key: _array(key, entry) for key, entry in safetensors.deserialize(contents)}  # type: ignore[no-untyped-call]
-        tensors = {key: Tensor(array) for key, array in arrays.items()}
-        return _unpack(json.loads(metadata["structure"]), tensors) if "structure" in metadata else tensors
+        if "structure" not in metadata:
+            return {key: Tensor(array) for key, array in arrays.items()}
+        return _unpack(json.loads(metadata["structure"]), arrays)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{name}: expected a safetensors file, got a damaged one: {error}") from None
+
+
+def metadata_of(contents: bytes, name: str = "contents") -> dict[str, str]:
+    """The texts that were stored with the tensors in the contents of a file; `name` is for messages."""
+    return {key: text for key, text in _metadata(contents, name).items() if key not in RESERVED}
 
 
 def _metadata(contents: bytes, name: str) -> dict[str, str]:
@@ -161,10 +166,10 @@ def write_durably(path: Path, contents: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Brings the names in a folder to the disk, where the system can open folders."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -199,21 +204,23 @@ def _pack(value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]) -> 
         array = np.asarray(value._array if isinstance(value, Tensor) else value)
         # safetensors reads shape and memory apart: whatever is not in row-major order needs a copy that is
         arrays[name] = array if array.flags.c_contiguous else array.copy(order="C")
-        return ["array", name]
+        return ["tensor" if isinstance(value, Tensor) else "array", name]
     where = ".".join(place) or "obj"
     raise ArgumentTypeError(
         f"{where}: expected tensors, arrays, numbers, texts and containers, got {type(value).__name__}"
     )
 
 
-def _unpack(packed: Any, tensors: dict[str, Tensor]) -> Any:
+def _unpack(packed: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The way back from `_pack`."""
     if not isinstance(packed, list):
         return packed
     kind, contents = packed
     if kind == "array":
-        return tensors[contents]
+        return arrays[contents]
+    if kind == "tensor":
+        return Tensor(arrays[contents])
     if kind == "dict":
-        return {key: _unpack(item, tensors) for key, item in contents}
-    items = [_unpack(item, tensors) for item in contents]
+        return {key: _unpack(item, arrays) for key, item in contents}
+    items = [_unpack(item, arrays) for item in contents]
     return tuple(items) if kind == "tuple" else items

@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 
 import nbdl
-from nbdl import data, nn, optim, train
+from nbdl import data, nn, optim, serialization, train
 from nbdl.models import MLP
 from nbdl.runtime.errors import ArgumentError
 from nbdl.train import checkpoint
@@ -141,7 +141,9 @@ def test_a_crash_at_any_point_of_saving_leaves_a_whole_checkpoint(tmp_path, monk
         folder.save({"epoch": 1})
         folder.save({"epoch": 2})
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, "os", CrashingSystem(crash_at))
+            system = CrashingSystem(crash_at)
+            patch.setattr(checkpoint, "os", system)
+            patch.setattr(serialization, "os", system)
             try:
                 folder.save({"epoch": 3})
                 finished = True

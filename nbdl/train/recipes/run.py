@@ -10,8 +10,9 @@ from typing import Any
 
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.philox import manual_seed
+from nbdl.serialization import write_durably
 from nbdl.train.callbacks import Callback, EarlyStopping
-from nbdl.train.checkpoint import CheckpointFolder, save_weights, writable_folder, write_durably
+from nbdl.train.checkpoint import CheckpointFolder, save_weights, writable_folder
 from nbdl.train.errors import CheckpointError
 from nbdl.train.loop import Trainer
 from nbdl.train.recipes.registry import Recipe, Task, find_recipe
