@@ -144,7 +144,7 @@ def _tan32(x):
 
 
 @exact
-def sin(x):
+def sine(x):
     """The sine of an angle in radians."""
     if is_float32(x):
         return type(x)(_sin32(np.float32(x)))
@@ -152,7 +152,7 @@ def sin(x):
 
 
 @exact
-def cos(x):
+def cosine(x):
     """The cosine of an angle in radians."""
     if is_float32(x):
         return type(x)(_cos32(np.float32(x)))
@@ -160,7 +160,7 @@ def cos(x):
 
 
 @exact
-def tan(x):
+def tangent(x):
     """The tangent of an angle in radians."""
     if is_float32(x):
         return type(x)(_tan32(np.float32(x)))
@@ -233,7 +233,7 @@ def _acos32(x):
 
 
 @exact
-def asin(x):
+def arc_sine(x):
     """The angle in [-pi / 2, pi / 2] whose sine is x; NaN outside of [-1, 1]."""
     if is_float32(x):
         return type(x)(_asin32(np.float32(x)))
@@ -241,7 +241,7 @@ def asin(x):
 
 
 @exact
-def acos(x):
+def arc_cosine(x):
     """The angle in [0, pi] whose cosine is x; NaN outside of [-1, 1]."""
     if is_float32(x):
         return type(x)(_acos32(np.float32(x)))
@@ -249,7 +249,7 @@ def acos(x):
 
 
 @exact
-def atan(x):
+def arc_tangent(x):
     """The angle in [-pi / 2, pi / 2] whose tangent is x."""
     if is_float32(x):
         return type(x)(_atan32(np.float32(x)))
@@ -257,7 +257,7 @@ def atan(x):
 
 
 @exact
-def atan2(a, b):
+def angle(a, b):
     """The angle of the point (b, a) in [-pi, pi]."""
     if is_float32(a):
         return type(a)(_atan2_32(np.float32(a), np.float32(b)))

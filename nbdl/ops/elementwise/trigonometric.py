@@ -7,7 +7,8 @@ import math
 from nbdl.autograd import Tensor
 from nbdl.ops.elementwise.maps import Map1, Map2, MapN
 from nbdl.ops.elementwise.operands import BinaryOp, UnaryOp, apply_float, apply_pair, as_tensor_operand
-from nbdl.runtime import circular, vecmath
+from nbdl.runtime import vecmath
+from nbdl.runtime.circular import angle, arc_cosine, arc_sine, arc_tangent, cosine, sine, tangent
 from nbdl.runtime.jit import exact
 
 LN2 = math.log(2)
@@ -18,12 +19,12 @@ NAN = math.nan
 
 @exact
 def _sin(x):
-    return circular.sin(x)
+    return sine(x)
 
 
 @exact
 def _sin_slope(dy, x):
-    return dy * circular.cos(x)
+    return dy * cosine(x)
 
 
 class SinOp(UnaryOp):
@@ -54,12 +55,12 @@ def sin(input: Tensor) -> Tensor:
 
 @exact
 def _cos(x):
-    return circular.cos(x)
+    return cosine(x)
 
 
 @exact
 def _cos_slope(dy, x):
-    return -dy * circular.sin(x)
+    return -dy * sine(x)
 
 
 class CosOp(UnaryOp):
@@ -90,7 +91,7 @@ def cos(input: Tensor) -> Tensor:
 
 @exact
 def _tan(x):
-    return circular.tan(x)
+    return tangent(x)
 
 
 @exact
@@ -130,7 +131,7 @@ def tan(input: Tensor) -> Tensor:
 
 @exact
 def _asin(x):
-    return circular.asin(x)
+    return arc_sine(x)
 
 
 @exact
@@ -166,7 +167,7 @@ def asin(input: Tensor) -> Tensor:
 
 @exact
 def _acos(x):
-    return circular.acos(x)
+    return arc_cosine(x)
 
 
 @exact
@@ -202,7 +203,7 @@ def acos(input: Tensor) -> Tensor:
 
 @exact
 def _atan(x):
-    return circular.atan(x)
+    return arc_tangent(x)
 
 
 @exact
@@ -238,7 +239,7 @@ def atan(input: Tensor) -> Tensor:
 
 @exact
 def _atan2(a, b):
-    return circular.atan2(a, b)
+    return angle(a, b)
 
 
 @exact
