@@ -14,30 +14,96 @@ from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 
 @cpu_kernel
-def _copy_cpu(x, y, start, stop):
-    """x, y [N0, N1, N2, N3], any strides. One task a row of the last dimension."""
-    _, n1, n2, n3 = x.shape
+def _copy_cpu(x, y, x_steps, y_steps, shape, start, stop):
+    """x, y flat memory; steps (first, s0, s1, s2, s3) in elements; shape (n0, n1, n2, n3). One task a row of n3.
+
+    Indices are made unsigned: a signed one might be negative, count from the end, and the loop would not vectorise.
+    """
+    _, n1, n2, n3 = shape
+    x_first, x0, x1, x2, x3 = x_steps
+    y_first, y0, y1, y2, y3 = y_steps
     for row in range(start, stop):
         i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
-        for last in range(n3):
-            y[i, j, k, last] = x[i, j, k, last]
+        source = x_first + i * x0 + j * x1 + k * x2
+        target = y_first + i * y0 + j * y1 + k * y2
+        if x3 == 1 and y3 == 1:
+            for last in range(n3):
+                y[np.uint64(target + last)] = x[np.uint64(source + last)]
+        else:
+            for last in range(n3):
+                y[np.uint64(target + last * y3)] = x[np.uint64(source + last * x3)]
 
 
 @cuda_kernel
-def _copy_cuda(x, y):
+def _copy_cuda(x, y, x_steps, y_steps, shape):
     """As the CPU twin. One block a row."""
-    _, n1, n2, n3 = x.shape
+    _, n1, n2, n3 = shape
+    x_first, x0, x1, x2, x3 = x_steps
+    y_first, y0, y1, y2, y3 = y_steps
     row = cuda.blockIdx.x
     i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
+    source = x_first + i * x0 + j * x1 + k * x2
+    target = y_first + i * y0 + j * y1 + k * y2
     for last in range(cuda.threadIdx.x, n3, BLOCK):
-        y[i, j, k, last] = x[i, j, k, last]
+        y[target + last * y3] = x[source + last * x3]
 
 
 copy = Kernel(
     cpu=_copy_cpu,
     cuda=_copy_cuda,
-    tasks=lambda x, y: x.shape[0] * x.shape[1] * x.shape[2],
-    work=lambda x, y: x.size,
+    tasks=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * shape[2],
+    work=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * shape[2] * shape[3],
+)
+
+TILE = 16
+"""Rows of a tile of a transposing copy: the elements of a cache line."""
+
+
+@cpu_kernel
+def _copy_tiles_cpu(x, y, x_steps, y_steps, shape, start, stop):
+    """As `copy`, where x has unit steps in the third dimension and y in the last. One task a band of TILE rows.
+
+    A band is written column by column: each column is one cache line of x, and the lines of y stay in the cache.
+    """
+    _, n1, n2, n3 = shape
+    x_first, x0, x1, _, x3 = x_steps
+    y_first, y0, y1, y2, _ = y_steps
+    bands = (n2 + TILE - 1) // TILE
+    for task in range(start, stop):
+        i, j, first = task // (n1 * bands), task // bands % n1, task % bands * TILE
+        source = x_first + i * x0 + j * x1 + first
+        target = y_first + i * y0 + j * y1 + first * y2
+        rows = min(TILE, n2 - first)
+        for last in range(n3):
+            if rows == TILE:
+                for k in range(TILE):
+                    y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
+            else:
+                for k in range(rows):
+                    y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
+
+
+@cuda_kernel
+def _copy_tiles_cuda(x, y, x_steps, y_steps, shape):
+    """As the CPU twin. One block a band; each thread its columns."""
+    _, n1, n2, n3 = shape
+    x_first, x0, x1, _, x3 = x_steps
+    y_first, y0, y1, y2, _ = y_steps
+    bands = (n2 + TILE - 1) // TILE
+    task = cuda.blockIdx.x
+    i, j, first = task // (n1 * bands), task // bands % n1, task % bands * TILE
+    source = x_first + i * x0 + j * x1 + first
+    target = y_first + i * y0 + j * y1 + first * y2
+    for last in range(cuda.threadIdx.x, n3, BLOCK):
+        for k in range(min(TILE, n2 - first)):
+            y[target + k * y2 + last] = x[source + last * x3 + k]
+
+
+copy_tiles = Kernel(
+    cpu=_copy_tiles_cpu,
+    cuda=_copy_tiles_cuda,
+    tasks=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * -(-shape[2] // TILE),
+    work=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * shape[2] * shape[3],
 )
 
 # ---------------------------------------------------------------- add
@@ -177,16 +243,48 @@ def copy_into(target: np.ndarray, source: np.ndarray) -> None:
     """Copies the source's elements into a target of the same shape and dtype; both may have any strides."""
     if source.size == 0:
         return
+    if source.flags.c_contiguous and target.flags.c_contiguous:
+        copy(source.reshape(-1), target.reshape(-1), _UNIT_STEPS, _UNIT_STEPS, (1, 1, 1, source.size))
+        return
     sizes, (to_steps, from_steps) = collapse(source.shape, target.strides, source.strides)
     if len(sizes) > 4:  # fold outer dimensions into a loop: arrays of five uneven dimensions are rare
         for index in range(target.shape[0]):
             copy_into(target[index], source[index])
         return
+    x, y = _memory_of(source), _memory_of(target)
+    if x is None or y is None:
+        np.copyto(target, source)
+        return
+    item = source.itemsize
+    order = sorted(range(len(sizes)), key=lambda dim: abs(to_steps[dim]), reverse=True)
     lead = 4 - len(sizes)
-    shape = (1,) * lead + sizes
-    read = strided(source, shape, (0,) * lead + from_steps)
-    written = target.reshape(shape) if target.flags.c_contiguous else strided(target, shape, (0,) * lead + to_steps)
-    copy(read, written)
+    shape = (1,) * lead + tuple([sizes[dim] for dim in order])
+    reads = (0,) * lead + tuple([from_steps[dim] // item for dim in order])
+    writes = (0,) * lead + tuple([to_steps[dim] // item for dim in order])
+    kernel = copy
+    if writes[3] == 1 and reads[3] != 1 and 1 in reads[:3] and shape[reads.index(1)] >= TILE:
+        kernel = copy_tiles
+        unit = reads.index(1)
+        shape, reads, writes = (_third(values, unit) for values in (shape, reads, writes))
+    kernel(x[0], y[0], (x[1], *reads), (y[1], *writes), shape)
+
+
+_UNIT_STEPS = (0, 0, 0, 0, 1)
+
+
+def _third(values: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    """Four values, the one of a dimension exchanged with the third."""
+    listed = list(values)
+    listed[dim], listed[2] = listed[2], listed[dim]
+    return tuple(listed)
+
+
+def _memory_of(array: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """The contiguous memory that the array shows, flat, and the place of its first element there."""
+    root = owner(array)
+    if root.dtype != array.dtype or not (root.flags.c_contiguous or root.flags.f_contiguous):
+        return None
+    return root.ravel("K"), (address_of(array) - address_of(root)) // array.itemsize
 
 
 def add_arrays(a: Any, b: Any) -> Any:

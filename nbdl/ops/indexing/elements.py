@@ -64,20 +64,25 @@ def scatter_add_reference(input, dim, index, src):
 @cpu_kernel
 def _gather_cpu(x, ids, y, start, stop):
     """x [O, M, I]; ids, y [O, K, I]. One task a row of y."""
-    _, k_count, size = y.shape
-    for task in range(start, stop):
-        o, k = task // k_count, task % k_count
-        for i in range(size):
-            y[o, k, i] = x[o, ids[o, k, i], i]
+    _, count, size = y.shape
+    if size == 1:  # no division for each element
+        for o in range(start // count, (stop - 1) // count + 1):
+            for k in range(max(start - o * count, 0), min(stop - o * count, count)):
+                y[o, np.uint64(k), 0] = x[o, np.uint64(ids[o, np.uint64(k), 0]), 0]
+    else:
+        for task in range(start, stop):
+            o, k = task // count, task % count
+            for i in range(size):
+                y[o, k, i] = x[o, ids[o, k, i], i]
 
 
 @cuda_kernel
 def _gather_cuda(x, ids, y):
     """As the CPU twin. One thread an element of y."""
-    _, k_count, size = y.shape
+    _, count, size = y.shape
     element = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if element < y.size:
-        o, k, i = element // (k_count * size), element // size % k_count, element % size
+        o, k, i = element // (count * size), element // size % count, element % size
         y[o, k, i] = x[o, ids[o, k, i], i]
 
 
@@ -104,7 +109,8 @@ def _put_cpu(values, ids, y, start, stop):
         last = min(first + COLUMNS, y.shape[2])
         for k in range(ids.shape[1]):
             for i in range(first, last):
-                y[o, ids[o, k, i], i] = values[o, k, i]
+                column = np.uint64(i)  # never negative: no place is counted from the end
+                y[o, np.uint64(ids[o, k, column]), column] = values[o, k, column]
 
 
 @cuda_kernel
@@ -124,9 +130,14 @@ def _add_cpu(values, ids, y, start, stop):
     for task in range(start, stop):
         o, first = task // blocks, task % blocks * COLUMNS
         last = min(first + COLUMNS, y.shape[2])
+        if y.shape[2] == 1:
+            for k in range(ids.shape[1]):
+                y[o, np.uint64(ids[o, k, 0]), 0] += values[o, k, 0]
+            continue
         for k in range(ids.shape[1]):
             for i in range(first, last):
-                y[o, ids[o, k, i], i] += values[o, k, i]
+                column = np.uint64(i)
+                y[o, np.uint64(ids[o, k, column]), column] += values[o, k, column]
 
 
 @cuda_kernel

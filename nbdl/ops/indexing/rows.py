@@ -80,11 +80,17 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
 @cpu_kernel
 def _gather_rows_cpu(x, ids, y, start, stop):
     """x [O, M, I]; ids [K]; y [O, K, I]: y[:, k] = x[:, ids[k]]. One task a row of y."""
-    for task in range(start, stop):
-        o, k = task // ids.shape[0], task % ids.shape[0]
-        row = ids[k]
-        for i in range(x.shape[2]):
-            y[o, k, i] = x[o, row, i]
+    count, size = ids.shape[0], x.shape[2]
+    if size == 1:  # no division for each element
+        for o in range(start // count, (stop - 1) // count + 1):
+            for k in range(max(start - o * count, 0), min(stop - o * count, count)):
+                y[o, np.uint64(k), 0] = x[o, np.uint64(ids[np.uint64(k)]), 0]
+    else:
+        for task in range(start, stop):
+            o, k = task // count, task % count
+            row = ids[k]
+            for i in range(size):
+                y[o, k, i] = x[o, row, i]
 
 
 @cuda_kernel
@@ -103,6 +109,18 @@ gather_rows = Kernel(
     work=lambda x, ids, y: y.size,
 )
 
+FEWEST_COLUMNS = 32
+"""Elements of a block of columns at least: two cache lines of float32."""
+
+
+def _columns(size: int) -> int:
+    """Columns of a task, so that each thread has some.
+
+    How a scatter is cut decides who writes, never in which order, so it may follow the number of threads.
+    """
+    return max(FEWEST_COLUMNS, -(-size // threads.get_num_threads()))
+
+
 # ---------------------------------------------------------------- put
 
 
@@ -110,7 +128,8 @@ gather_rows = Kernel(
 def _put_rows_cpu(values, ids, y, columns, start, stop):
     """values [O, K, I], any strides; ids [K]; y [O, M, I]: y[:, ids[k]] = values[:, k], the last k winning.
 
-    One task a block of `columns` elements of one of the O tables.
+    One task a block of `columns` elements of one of the O tables. Columns are unsigned: a signed index that might be
+    negative counts from the end in Python, and a loop that provides for it does not vectorise.
     """
     blocks = (y.shape[2] + columns - 1) // columns
     for task in range(start, stop):
@@ -119,7 +138,8 @@ def _put_rows_cpu(values, ids, y, columns, start, stop):
         for k in range(ids.shape[0]):
             row = ids[k]
             for i in range(first, last):
-                y[o, row, i] = values[o, k, i]
+                column = np.uint64(i)
+                y[o, row, column] = values[o, k, column]
 
 
 @cuda_kernel
@@ -145,7 +165,7 @@ _put_rows = Kernel(
 def put_rows(values: Any, ids: np.ndarray, y: Any) -> None:
     """y[:, ids] = values, [O, K, I] into [O, M, I]; of equal ids the last wins."""
     if values.size:
-        _put_rows(values, ids, y, BLOCK)
+        _put_rows(values, ids, y, _columns(y.shape[2]))
 
 
 # ---------------------------------------------------------------- scatter-add
@@ -167,8 +187,12 @@ def _add_rows_cpu(dy, ids, dx, skip, columns, ranges, start, stop):
         for k in range(ids.shape[0]):
             row = ids[k]
             if low <= row < high and row != skip:
-                for i in range(first, last):
-                    dx[o, row, i] += dy[o, k, i]
+                if size == 1:
+                    dx[o, np.uint64(row), 0] += dy[o, k, 0]
+                else:
+                    for i in range(first, last):
+                        column = np.uint64(i)
+                        dx[o, row, column] += dy[o, k, column]
 
 
 @cuda_kernel
@@ -195,17 +219,12 @@ _add_rows = Kernel(
     work=lambda dy, *_: dy.size,
 )
 
-_FEWEST_COLUMNS = 32
-"""Elements of a block of columns at least: two cache lines of float32."""
-
 
 def add_rows(dy: Any, ids: np.ndarray, dx: Any, skip: int = -1) -> None:
     """dx[:, ids] += dy, [O, K, I] into [O, M, I], each element in the order of k; rows named `skip` are left out."""
     if dy.size == 0:
         return
     tables, _, size = dx.shape
-    # The cut decides who adds, never in which order, so it may follow the number of threads.
-    workers = threads.get_num_threads()
-    columns = max(_FEWEST_COLUMNS, min(BLOCK, -(-size // workers)))
-    ranges = max(1, workers // (tables * -(-size // columns)))
+    columns = _columns(size)
+    ranges = max(1, threads.get_num_threads() // (tables * -(-size // columns)))
     _add_rows(dy, ids, dx, skip, columns, ranges)

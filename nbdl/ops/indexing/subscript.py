@@ -45,13 +45,17 @@ class Subscript:
     __slots__ = ("chosen", "first", "ids", "ids_shape", "order", "view")
 
     def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
-        items = list(index) if type(index) is tuple else [index]
+        items = index if type(index) is tuple else (index,)
         self.order: tuple[int, ...] | None = None
         self.first = self.chosen = 0
         self.ids: Any = None
         self.ids_shape: tuple[int, ...] = ()
         if all(type(item) in (int, slice, type(None), type(Ellipsis)) for item in items):
             self.view = _checked_view(items, shape)
+        elif shape and isinstance(index, Tensor) and index._array.dtype.kind == "i":  # rows of the first dimension
+            self.view, self.chosen = (...,), 1
+            self.ids = row_numbers("index", index._array, shape[0], negative=True)
+            self.ids_shape = index._array.shape
         else:
             self._choose(_fill_ellipsis(items, shape), shape)
 
@@ -193,7 +197,7 @@ def _broadcast(value: Any, shape: tuple[int, ...]) -> Any:
 # ---------------------------------------------------------------- parsing
 
 
-def _checked_view(items: list[Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
+def _checked_view(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
     """A subscript of integers, slices, None and Ellipsis alone, checked; it ends in or contains an Ellipsis."""
     named = len(items) - items.count(None) - items.count(...)
     if named > len(shape):
@@ -210,7 +214,7 @@ def _checked_view(items: list[Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
             else:
                 _checked_slice(item, dim)
             dim += 1
-    return tuple(items) if ... in items else (*items, ...)
+    return items if ... in items else (*items, ...)
 
 
 def _checked_integer(item: int, size: int, dim: int) -> int:
@@ -226,9 +230,9 @@ def _checked_slice(item: slice, dim: int) -> slice:
     return item
 
 
-def _fill_ellipsis(items: list[Any], shape: tuple[int, ...]) -> list[Any]:
+def _fill_ellipsis(given: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
     """The items as integers, slices, None and arrays, the Ellipsis replaced and missing dimensions added."""
-    items = [item if isinstance(item, _BASIC) and not isinstance(item, bool) else _as_array(item) for item in items]
+    items = [item if isinstance(item, _BASIC) and not isinstance(item, bool) else _as_array(item) for item in given]
     named = sum(
         (item.ndim if item.dtype == np.bool_ else 1) if isinstance(item, np.ndarray) else item not in (None, ...)
         for item in items

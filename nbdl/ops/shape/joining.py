@@ -13,7 +13,6 @@ The references are NumPy's concatenate, stack and split.
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -23,52 +22,29 @@ from nbdl.ops.shape.views import ReshapeOp, unsqueeze
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dim, check_int
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
-# ---------------------------------------------------------------- place one part
-
-
-@cpu_kernel
-def _place_cpu(x, y, column, start, stop):
-    """x [R, D]; y [R, E]: y[:, column : column + D] = x. One task a row."""
-    for row in range(start, stop):
-        for j in range(x.shape[1]):
-            y[row, column + j] = x[row, j]
-
-
-@cuda_kernel
-def _place_cuda(x, y, column):
-    """As the CPU twin. One block a row."""
-    row = cuda.blockIdx.x
-    for j in range(cuda.threadIdx.x, x.shape[1], BLOCK):
-        y[row, column + j] = x[row, j]
-
-
-place = Kernel(
-    cpu=_place_cpu,
-    cuda=_place_cuda,
-    tasks=lambda x, *_: x.shape[0],
-    work=lambda x, *_: x.size,
-)
+# ---------------------------------------------------------------- arrays
 
 
 def join(parts: Sequence[Any], dim: int) -> Any:
     """The arrays side by side along the dimension; the other sizes and the dtypes are equal."""
-    first = parts[0]
+    shape = parts[0].shape
     sizes = [part.shape[dim] for part in parts]
-    shape = (*first.shape[:dim], sum(sizes), *first.shape[dim + 1 :])
-    result = memory.empty(shape, first.dtype)
-    rows = math.prod(shape[:dim])
-    if result.size == 0:
-        return result
-    inner = math.prod(shape[dim + 1 :])
-    flat = result.reshape(rows, -1)
-    column = 0
-    for part, size in zip(parts, sizes, strict=True):
-        if size:
-            place(arrays.contiguous(part).reshape(rows, size * inner), flat, column)
-        column += size * inner
+    result = memory.empty((*shape[:dim], sum(sizes), *shape[dim + 1 :]), parts[0].dtype)
+    for place, part in zip(cut(result, sizes, dim), parts, strict=True):
+        arrays.copy_into(place, part)
     return result
+
+
+def cut(array: Any, sizes: Sequence[int], dim: int) -> tuple[Any, ...]:
+    """Views of consecutive parts of the array along the dimension."""
+    before = (slice(None),) * dim
+    parts = []
+    start = 0
+    for size in sizes:
+        parts.append(array[(*before, slice(start, start + size))])
+        start += size
+    return tuple(parts)
 
 
 # ---------------------------------------------------------------- autograd
@@ -101,17 +77,6 @@ class SplitOp(Op):
     @staticmethod
     def backward(ctx: Context, *dys):
         return join(dys, ctx.dim), None, None
-
-
-def cut(array: Any, sizes: Sequence[int], dim: int) -> tuple[Any, ...]:
-    """Views of consecutive parts of the array along the dimension."""
-    before = (slice(None),) * dim
-    parts = []
-    start = 0
-    for size in sizes:
-        parts.append(array[(*before, slice(start, start + size))])
-        start += size
-    return tuple(parts)
 
 
 # ---------------------------------------------------------------- public: joining
