@@ -51,7 +51,7 @@ def pairs(low: float = -2.0, high: float = 2.0, numbers: bool = True, **options:
     return inputs
 
 
-def whole_pairs(low: int = -6, high: int = 6, nonzero: bool = False) -> Inputs:
+def whole_pairs(low: int = -6, high: int = 6, nonzero: bool = False, numbers: bool = True) -> Inputs:
     """Two integer tensors, or a tensor and an integer."""
 
     def inputs(draw: Draw) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def whole_pairs(low: int = -6, high: int = 6, nonzero: bool = False) -> Inputs:
         if nonzero:
             operands["other"] = np.where(operands["other"] == 0, 1, operands["other"])
         operands = {name: np.asarray(values).astype(dtype) for name, values in operands.items()}
-        if draw.integer(0, 3) == 3:
+        if numbers and draw.integer(0, 3) == 3:
             operands["other"] = draw.integer(max(low, 1), high)
         return operands
 
@@ -329,7 +329,7 @@ SELECTION = [
     _row("fmax", np.fmax, pairs(numbers=False)),
     _row("fmin", np.fmin, pairs(numbers=False)),
     _row("maximum", np.maximum, pairs(numbers=False, ties=True), (), variant="ties"),
-    _row("minimum", np.minimum, whole_pairs(), (), gradient=False, variant="integers"),
+    _row("minimum", np.minimum, whole_pairs(numbers=False), (), gradient=False, variant="integers"),
     OpSpec(
         ops.heaviside,
         lambda input, values: np.heaviside(input, values),
