@@ -200,6 +200,11 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
     return 0
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _idle_processors(most: int) -> int:
     """How many threads have a processor to themselves, at least 1.
 
@@ -338,30 +343,34 @@ def _operation(row: str) -> str:
 
 
 def _warmup(words: list[str]) -> int:
-    Parser(prog="nbdl warmup", description="Compiles every kernel now, so that no later run has to.").parse_args(words)
+    parser = Parser(prog="nbdl warmup", description="Compiles every kernel now, so that no later run has to.")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes; default: as processors are idle")
+    given = parser.parse_args(words)
+    if given.jobs is not None and given.jobs < 1:
+        parser.error(f"argument --jobs: expected a whole number from 1 up, got {given.jobs}")
     from tqdm import tqdm
 
-    from nbdl.runtime.compilation import on_compile
-    from nbdl.train.warmup import warm_up_steps
+    from nbdl.train.warmup import warm_up, warm_up_names
 
-    compiled: list[str] = []
     start = time.perf_counter()
-    steps = tqdm(
-        warm_up_steps(),
-        bar_format="{percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt} {desc}",
-        leave=False,
-        file=sys.stderr,
-    )
-    with on_compile(compiled.append):
-        for name, step in steps:
-            steps.set_description_str(name)
-            step()
+    compiled, failures = 0, []
+    jobs = given.jobs or _idle_processors(_processors())
+    form = "{percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}  {desc}"
+    with tqdm(total=len(warm_up_names()), bar_format=form, leave=False, file=sys.stderr, mininterval=0) as bar:
+        for warmed in warm_up(jobs):
+            compiled += warmed.compiled
+            if warmed.failure is not None:
+                failures.append(f"{warmed.name}: {warmed.failure}")
+            bar.set_description_str(f"{compiled} functions compiled, {warmed.name}", refresh=False)
+            bar.update()
     seconds = time.perf_counter() - start
     if compiled:
-        print(f"compiled {len(compiled)} functions in {seconds:.1f} s; from now on they come from the cache")
+        print(f"compiled {compiled} functions in {seconds:.1f} s; from now on they come from the cache")
     else:
         print(f"everything was in the cache already ({seconds:.1f} s to look)")
-    return 0
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return _fail(f"error: {len(failures)} could not be warmed up", FAILED) if failures else 0
 
 
 def _doctor(words: list[str]) -> int:

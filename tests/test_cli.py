@@ -342,12 +342,24 @@ def test_gradcheck_fails_with_a_reproducer(capsys, monkeypatch):
     assert re.fullmatch(r"error: (\d) of \1 rows failed", captured.err.splitlines()[-1])
 
 
-def test_warmup_leaves_nothing_to_compile(capsys, monkeypatch):
-    from nbdl.testing import specs
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_warmup_leaves_nothing_to_compile(capsys, monkeypatch, jobs):
     from nbdl.train import warmup
 
-    monkeypatch.setattr(warmup, "all_specs", lambda: specs.find_specs(["relu", "matmul"]))
-    assert main(["warmup"]) == 0
+    monkeypatch.setattr(warmup, "warm_up_names", lambda: ["relu", "matmul", "adamw"])
+    assert main(["warmup", "--jobs", jobs]) == 0
     capsys.readouterr()
-    assert main(["warmup"]) == 0
+    assert main(["warmup", "--jobs", jobs]) == 0
     assert capsys.readouterr().out.startswith("everything was in the cache already")
+
+
+def test_warmup_goes_on_after_a_failure(capsys, monkeypatch):
+    from nbdl.train import warmup
+
+    def broken(spec, case, dtype):
+        raise ValueError("no such kernel")
+
+    monkeypatch.setattr(warmup, "warm_up_names", lambda: ["relu", "adamw"])
+    monkeypatch.setattr(warmup.properties, "run", broken)
+    assert main(["warmup", "--jobs", "1"]) == 1
+    assert "relu: ValueError: no such kernel\nerror: 1 could not be warmed up" in capsys.readouterr().err
