@@ -57,15 +57,16 @@ def as_shape(x: Any, shape: tuple[int, ...]) -> Any:
 
 def product(a: Any, b: Any) -> Any:
     """A new array a @ b: [..., M, K] by [..., K, N], batch dimensions broadcast."""
+    if a.ndim == b.ndim == 2:
+        y = memory.empty((a.shape[0], b.shape[1]), a.dtype)
+        gemm(a, b, y)
+        return y
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    if b.ndim == 2:
+    if b.ndim == 2:  # a batch of A by one B: more rows
+        rows = math.prod(a.shape[:-1])
         y = memory.empty((*a.shape[:-1], n), a.dtype)
-        if a.ndim == 2:
-            gemm(a, b, y)
-        else:  # a batch of A by one B: more rows
-            rows = math.prod(a.shape[:-1])
-            gemm(as_shape(a, (rows, k)), b, y.reshape(rows, n))
+        gemm(as_shape(a, (rows, k)), b, y.reshape(rows, n))
         return y
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = memory.empty((*batch, m, n), a.dtype)
@@ -94,6 +95,8 @@ class MatmulOp(Op):
     @staticmethod
     def forward(ctx: Context, a, b):
         ctx.save(a, b)
+        if a.ndim > 1 and b.ndim > 1:
+            return product(a, b)
         y = product(a.reshape(1, -1) if a.ndim == 1 else a, b.reshape(-1, 1) if b.ndim == 1 else b)
         if a.ndim == 1:
             y = y.reshape(*y.shape[:-2], y.shape[-1])
@@ -146,8 +149,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         >>> nbdl.matmul(nbdl.tensor([[1.0, 2.0], [3.0, 4.0]]), nbdl.tensor([1.0, 1.0]))
         tensor([3., 7.])
     """
-    _check_floats(input, "other", other)
     a, b = input._array.shape, other._array.shape
+    _check_floats(input, "other", other)
+    if len(a) == len(b) == 2 and a[1] == b[0]:
+        return MatmulOp.apply(input, other)
     if not a or not b:
         name, shape = ("other", b) if a else ("input", a)
         raise ShapeError(f"{name}: expected at least 1 dimension, got shape {list(shape)}")
@@ -301,7 +306,8 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 def _check_floats(input: Tensor, name: str, other: Tensor) -> None:
     """Checks that both are of one floating-point dtype."""
-    if input._array.dtype is not other._array.dtype or input._array.dtype.char not in "fd":  # or spelled otherwise
+    dtype = input._array.dtype
+    if dtype is not other._array.dtype or dtype.char not in "fd":  # different, or the same but another object
         check_same_dtype(name, other, "input", check_float("input", input))
 
 

@@ -143,7 +143,7 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
     gemm_kernel(
         flat_a,
         flat_b,
-        c.reshape(-1),
+        c.ravel("K"),
         none if bias is None else bias,
         memory.empty(workspace, c.dtype) if workspace[1] else no_workspace,
         *numbers,
