@@ -245,6 +245,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """
     if inplace:
         return overwrite(input, relu)
+    if isinstance(input, Tensor) and input._array.dtype.kind == "f":
+        return ReluOp.apply(input)
     return apply_any(ReluOp, input)
 
 

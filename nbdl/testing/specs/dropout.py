@@ -53,7 +53,7 @@ def _row(
             *wrong,
         ),
         benchmark=lambda rng: {"input": rng.standard_normal((32,) * rank), "training": True},
-        page="concepts/dropout",
+        page="reference/ops/dropout",
         variant=variant,
     )
 
