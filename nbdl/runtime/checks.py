@@ -21,9 +21,9 @@ def _shape_text(shape: Iterable[Any]) -> str:
 def check_float(name: str, tensor: Any) -> Any:
     """The tensor, if its dtype is float32 or float64."""
     dtype = getattr(tensor, "dtype", None)
+    if dtype is None:  # which would equal float64
+        raise ArgumentTypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
     if dtype not in FLOATS:
-        if dtype is None:
-            raise ArgumentTypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
         raise DTypeError(f"{name}: expected float32 or float64, got {dtype}")
     return tensor
 
