@@ -38,23 +38,23 @@ from nbdl.runtime.jit import exact
 
 @exact
 def _power(a, b):
-    return type(a)(math.pow(a, b))
+    return a**b
 
 
 @exact
 def _power_left(dy, a, b):
-    return dy * b * type(a)(math.pow(a, b - type(b)(1))) if b != type(b)(0) else type(a)(0)
+    return dy * b * a ** (b - type(b)(1)) if b != type(b)(0) else type(a)(0)
 
 
 @exact
 def _power_right(dy, a, b):
     flat = a == type(a)(0) and b >= type(b)(0)
-    return type(a)(0) if flat else dy * type(a)(math.pow(a, b)) * vecmath.log(a)
+    return type(a)(0) if flat else dy * a**b * vecmath.log(a)
 
 
 @exact
 def _power_of(x, base):
-    return type(x)(math.pow(base, x))
+    return base**x
 
 
 @exact

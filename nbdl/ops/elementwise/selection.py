@@ -24,10 +24,10 @@ from nbdl.ops.elementwise.operands import (
     typed_number,
     zeros_like,
 )
-from nbdl.runtime import vecmath
 from nbdl.runtime.dtypes import BOOL, result_type
 from nbdl.runtime.errors import ArgumentTypeError, DTypeError, ShapeError
 from nbdl.runtime.jit import exact
+from nbdl.runtime.vecmath import copysign as with_sign
 
 # ---------------------------------------------------------------- scalar functions
 
@@ -71,7 +71,7 @@ def _nan_to_num_slope(dy, x, nan, posinf, neginf):
 
 @exact
 def _copysign(a, b):
-    return vecmath.copysign(a, b)
+    return with_sign(a, b)
 
 
 @exact
