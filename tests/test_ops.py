@@ -79,7 +79,8 @@ def test_refusals(spec, refusal):
 
 
 def test_every_public_function_has_a_row():
-    described = {inspect.unwrap(spec.function) for spec in SPECS}
-    public = {name: getattr(ops, name) for name in ops.__all__ if inspect.isfunction(getattr(ops, name))}
-    forgotten = sorted(name for name, function in public.items() if function not in described)
+    # by name: a function of any number of tensors has a row through a wrapper that takes them as one argument
+    described = {spec.name.split(":")[0] for spec in SPECS}
+    public = [name for name, value in vars(ops).items() if inspect.isfunction(value) and name[0] != "_"]
+    forgotten = sorted(set(public) - described - {"check_tensor"})
     assert not forgotten, f"functions of nbdl.ops without a row in nbdl/testing/specs: {forgotten}"
