@@ -34,7 +34,7 @@ from nbdl.ops.shape.views import broadcast_to
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_same_dtype
 from nbdl.runtime.errors import ArgumentError
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import log, log1p, sigmoid, softplus
 
 ONE = np.float32(1)
@@ -62,65 +62,65 @@ def binary_cross_entropy_with_logits_reference(input, target, weight=None, reduc
 # ---------------------------------------------------------------- scalar functions
 
 
-@scalar
+@exact
 def _clamped_log(p):
     y = log(p)
     return LOWEST_LOG if y < LOWEST_LOG else y
 
 
-@scalar
+@exact
 def _clamped_log1m(p):
     y = log1p(-p)
     return LOWEST_LOG if y < LOWEST_LOG else y
 
 
-@scalar
+@exact
 def _entropy(p, t):
     return (t - ONE) * _clamped_log1m(p) - t * _clamped_log(p)
 
 
-@scalar
+@exact
 def _entropy_by_input(p, t):
     variance = (ONE - p) * p
     return (p - t) / (LEAST_VARIANCE if variance < LEAST_VARIANCE else variance)
 
 
-@scalar
+@exact
 def _entropy_by_target(p, t):
     return _clamped_log1m(p) - _clamped_log(p)
 
 
-@scalar
+@exact
 def _logit_entropy(x, t):
     return (ONE - t) * x + softplus(-x)
 
 
-@scalar
+@exact
 def _logit_entropy_by_input(x, t):
     return sigmoid(x) - t
 
 
-@scalar
+@exact
 def _logit_entropy_by_target(x, t):
     return -x
 
 
-@scalar
+@exact
 def _weighted_logit_entropy(x, t, positive):
     return (ONE - t) * x + (ONE + (positive - ONE) * t) * softplus(-x)
 
 
-@scalar
+@exact
 def _weighted_logit_by_input(x, t, positive, dy):
     return dy * ((ONE - t) - (ONE + (positive - ONE) * t) * sigmoid(-x))
 
 
-@scalar
+@exact
 def _weighted_logit_by_target(x, t, positive, dy):
     return dy * ((positive - ONE) * softplus(-x) - x)
 
 
-@scalar
+@exact
 def _weighted_logit_by_weight(x, t, positive, dy):
     return dy * t * softplus(-x)
 

@@ -30,7 +30,7 @@ from nbdl.ops.shape.views import unsqueeze
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype
 from nbdl.runtime.errors import ArgumentError, ShapeError
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import exp, sigmoid, softplus
 from nbdl.runtime.vecmath import log as log_of
 
@@ -74,88 +74,88 @@ def soft_margin_loss_reference(input, target, reduction="mean"):
 # ---------------------------------------------------------------- scalar functions
 
 
-@scalar
+@exact
 def _divergence(x, t):
     return (t * log_of(t) if t != 0 else ZERO) - t * x
 
 
-@scalar
+@exact
 def _divergence_by_input(x, t):
     return -t
 
 
-@scalar
+@exact
 def _divergence_by_target(x, t):
     return log_of(t) + ONE - x
 
 
-@scalar
+@exact
 def _log_divergence(x, t):
     return exp(t) * (t - x)
 
 
-@scalar
+@exact
 def _log_divergence_by_input(x, t):
     return -exp(t)
 
 
-@scalar
+@exact
 def _log_divergence_by_target(x, t):
     return exp(t) * (t - x + ONE)
 
 
-@scalar
+@exact
 def _stirling(t, full, half_log_2pi):
     """Stirling's approximation of log t!, for counts over 1, if wanted."""
     return (t + HALF) * log_of(t) - t + half_log_2pi if full != 0 and t > 1 else ZERO
 
 
-@scalar
+@exact
 def _stirling_by_target(t, full):
     return log_of(t) + HALF / t if full != 0 and t > 1 else ZERO
 
 
-@scalar
+@exact
 def _log_rate(x, t, full, half_log_2pi):
     return exp(x) - t * x + _stirling(t, full, half_log_2pi)
 
 
-@scalar
+@exact
 def _log_rate_by_input(x, t, full, half_log_2pi):
     return exp(x) - t
 
 
-@scalar
+@exact
 def _log_rate_by_target(x, t, full, half_log_2pi):
     return _stirling_by_target(t, full) - x
 
 
-@scalar
+@exact
 def _rate(x, t, full, half_log_2pi, eps):
     return x - t * log_of(x + eps) + _stirling(t, full, half_log_2pi)
 
 
-@scalar
+@exact
 def _rate_by_input(x, t, full, half_log_2pi, eps):
     return ONE - t / (x + eps)
 
 
-@scalar
+@exact
 def _rate_by_target(x, t, full, half_log_2pi, eps):
     return _stirling_by_target(t, full) - log_of(x + eps)
 
 
-@scalar
+@exact
 def _soft_margin(x, t):
     return softplus(-t * x)
 
 
-@scalar
+@exact
 def _soft_margin_by_input(x, t):
     return -t * sigmoid(-t * x)
 
 
-@scalar
+@exact
 def _soft_margin_by_target(x, t):
     return -x * sigmoid(-t * x)
 

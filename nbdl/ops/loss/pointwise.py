@@ -21,10 +21,16 @@ from nbdl.ops.reduction.fold import unsigned
 from nbdl.ops.reduction.sums import sum_fold
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.cuda.primitives import WARP, warp_sum
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
 
 PIECE = 8192
 """Elements of a task."""
+
+
+@exact
+def _product(g, derivative):
+    """Rounded as written, so that an element has the same bits in a vector and in the rest behind it."""
+    return g * derivative
 
 
 def _total_kernel(name: str, function: Any) -> Kernel:
@@ -66,17 +72,17 @@ def _gradient_kernel(name: str, derivative: Any) -> Kernel:
         if dy.shape[0] == 1:
             g = dy[0] / x.dtype.type(count)
             for i in range(start, stop):
-                dx[i] = g * derivative(x[i], t[i], *numbers)
+                dx[i] = _product(g, derivative(x[i], t[i], *numbers))
         else:
             for i in range(start, stop):
-                dx[i] = dy[i] * derivative(x[i], t[i], *numbers)
+                dx[i] = _product(dy[i], derivative(x[i], t[i], *numbers))
 
     def gradient_cuda(dy, count, x, t, numbers, dx):
         """As the CPU twin. One thread an element."""
         i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
         if i < dx.shape[0]:
             g = dy[0 if dy.shape[0] == 1 else i] / x.dtype.type(count)
-            dx[i] = g * derivative(x[i], t[i], *numbers)
+            dx[i] = _product(g, derivative(x[i], t[i], *numbers))
 
     gradient_cpu.__name__, gradient_cuda.__name__ = f"_{name}_cpu", f"_{name}_cuda"
     return Kernel(

@@ -23,7 +23,7 @@ from nbdl.ops.loss.arguments import broadcast_pair, chosen_reduction, reduced, r
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.sums import sum
 from nbdl.runtime.checks import check_number, check_shape
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
@@ -56,64 +56,64 @@ def huber_loss_reference(input, target, reduction="mean", delta=1.0):
 # ---------------------------------------------------------------- scalar functions
 
 
-@scalar
+@exact
 def _squared(x, t):
     return (x - t) * (x - t)
 
 
-@scalar
+@exact
 def _squared_by_input(x, t):
     return (x - t) + (x - t)
 
 
-@scalar
+@exact
 def _squared_by_target(x, t):
     return (t - x) + (t - x)
 
 
-@scalar
+@exact
 def _absolute(x, t):
     return abs(x - t)
 
 
-@scalar
+@exact
 def _absolute_by_input(x, t):
     return ONE if x > t else -ONE if x < t else (x - t) * ZERO  # NaN stays
 
 
-@scalar
+@exact
 def _absolute_by_target(x, t):
     return -_absolute_by_input(x, t)
 
 
-@scalar
+@exact
 def _smooth(x, t, beta):
     size = abs(x - t)
     return HALF * size * size / beta if size < beta else size - HALF * beta
 
 
-@scalar
+@exact
 def _smooth_by_input(x, t, beta):
     return (x - t) / beta if abs(x - t) < beta else _absolute_by_input(x, t)
 
 
-@scalar
+@exact
 def _smooth_by_target(x, t, beta):
     return -_smooth_by_input(x, t, beta)
 
 
-@scalar
+@exact
 def _huber(x, t, delta):
     size = abs(x - t)
     return HALF * size * size if size <= delta else delta * (size - HALF * delta)
 
 
-@scalar
+@exact
 def _huber_by_input(x, t, delta):
     return x - t if abs(x - t) <= delta else delta * _absolute_by_input(x, t)
 
 
-@scalar
+@exact
 def _huber_by_target(x, t, delta):
     return -_huber_by_input(x, t, delta)
 

@@ -26,7 +26,7 @@ from nbdl.ops.reduction.sums import ZERO, axes_of, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_dims
 from nbdl.runtime.dtypes import INT64
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 
 class ValuesAndIndices(NamedTuple):
@@ -88,17 +88,17 @@ min_integer_fold = Fold("min_integer", plain, lesser, GREATEST_INTEGER)
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _is_extreme(x, y, unused):
     return x == y or (x != x and y != y)
 
 
-@scalar
+@exact
 def _share(is_extreme, share, unused):
     return share if is_extreme else ZERO
 
 
-@scalar
+@exact
 def _quotient(dy, ties):
     return dy / ties
 

@@ -21,7 +21,7 @@ from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, axes_of, sum_fold
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import get_default_dtype
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import exp, log
 
 INFINITY = np.float32(np.inf)
@@ -42,17 +42,17 @@ def logsumexp_reference(input, dim=None, keepdim=False):
 # ---------------------------------------------------------------- forward
 
 
-@scalar
+@exact
 def _finite(highest):
     return ZERO if abs(highest) == INFINITY else highest
 
 
-@scalar
+@exact
 def _shifted_exp(x, highest, unused):
     return exp(x - highest)
 
 
-@scalar
+@exact
 def _shifted_log(total, highest):
     return log(total) + highest
 
@@ -64,7 +64,7 @@ shifted_log_map = Map2(_shifted_log)
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _softmax_times(x, y, dy):
     return dy * exp(x - y)
 

@@ -31,7 +31,7 @@ from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, axes_of, mean, mean_fold, mean_reference, quotient_map, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims, check_float, check_number
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- reference
 
@@ -66,17 +66,17 @@ def std_mean_reference(input, dim=None, unbiased=None, *, correction=None, keepd
 # ---------------------------------------------------------------- forward
 
 
-@scalar
+@exact
 def _deviation(x, mu, unused):
     return x - mu
 
 
-@scalar
+@exact
 def square(x):
     return x * x
 
 
-@scalar
+@exact
 def _root(x):
     return math.sqrt(x)
 
@@ -88,17 +88,17 @@ root_map = Map1(_root)
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _var_factor(dy, divisor):
     return (dy + dy) / divisor
 
 
-@scalar
+@exact
 def _std_factor(dy, y, divisor):
     return dy / (y * divisor) if y != 0 else ZERO
 
 
-@scalar
+@exact
 def _scaled(deviation, factor, unused):
     return deviation * factor
 

@@ -35,7 +35,7 @@ from nbdl.ops.reduction.sums import ZERO, axes_of, one_if_nonzero, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- reference
 
@@ -66,22 +66,22 @@ def normalize_reference(input, p=2.0, dim=1, eps=1e-12):
 # ---------------------------------------------------------------- forward
 
 
-@scalar
+@exact
 def _magnitude(x):
     return abs(x)
 
 
-@scalar
+@exact
 def _root(total, count):
     return math.sqrt(total)
 
 
-@scalar
+@exact
 def _power(x, p):
     return abs(x) ** p
 
 
-@scalar
+@exact
 def _raised(x, exponent):
     return x**exponent
 
@@ -102,27 +102,27 @@ raised_map = Map1(_raised)
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _norm2_gradient(x, y, dy):
     return x * (dy / y) if y != 0 else ZERO
 
 
-@scalar
+@exact
 def _signed(x, g):
     return g if x > 0 else -g if x < 0 else ZERO
 
 
-@scalar
+@exact
 def _norm1_gradient(x, y, dy):
     return _signed(x, dy)
 
 
-@scalar
+@exact
 def _norm_factor(dy, y, exponent):
     return dy / y**exponent if y != 0 else ZERO
 
 
-@scalar
+@exact
 def _norm_gradient(x, exponent, factor):
     return _signed(x, factor) * abs(x) ** exponent if x != 0 else ZERO
 

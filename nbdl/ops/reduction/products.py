@@ -25,7 +25,7 @@ from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, sum_fold
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import INT64
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 ONE = np.float32(1)
 
@@ -44,17 +44,17 @@ prod_fold = Fold("prod", plain, multiply, 1)
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _one_if_zero(x):
     return ONE if x == 0 else ZERO
 
 
-@scalar
+@exact
 def _nonzero(x):
     return x if x != 0 else ONE
 
 
-@scalar
+@exact
 def _other_factors(x, zeros, product):
     if zeros == 0:
         return product / x

@@ -24,7 +24,7 @@ from nbdl.ops.reduction.fold import Fold, add, divide, plain
 from nbdl.ops.reduction.spread import Spread
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import INT64
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- reference
 
@@ -62,12 +62,12 @@ def count_nonzero_reference(input, dim=None):
 ZERO = np.float32(0)  # of the narrowest type: float64 numbers stay float64, float32 numbers float32
 
 
-@scalar
+@exact
 def zero_if_nan(x):
     return x if x == x else ZERO
 
 
-@scalar
+@exact
 def one_if_nonzero(x):
     return 1 if x != 0 else 0
 
@@ -83,7 +83,7 @@ count_fold = Fold("count_nonzero", one_if_nonzero, add, 0, merge=sum_fold)
 quotient_map = Map1(divide)
 
 
-@scalar
+@exact
 def gradient_unless_nan(x, p, dy):
     return dy if x == x else ZERO
 

@@ -12,7 +12,7 @@ from nbdl.ops.reduction.fold import Fold
 from nbdl.ops.reduction.sums import axes_of, one_if_nonzero
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import BOOL
-from nbdl.runtime.jit import scalar
+from nbdl.runtime.jit import exact
 
 UINT8 = np.dtype(np.uint8)
 
@@ -32,12 +32,12 @@ def any_reference(input, dim=None, keepdim=False):
 # ---------------------------------------------------------------- forward
 
 
-@scalar
+@exact
 def _and(a, b):
     return a & b
 
 
-@scalar
+@exact
 def _or(a, b):
     return a | b
 

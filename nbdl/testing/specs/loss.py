@@ -93,12 +93,17 @@ def probabilities(draw: Draw) -> dict[str, Any]:
 
 
 def pair(
-    low: float = -2.0, high: float = 2.0, target_low: float = -2.0, target_high: float = 2.0, **options: tuple[Any, ...]
+    low: float = -2.0,
+    high: float = 2.0,
+    target_low: float = -2.0,
+    target_high: float = 2.0,
+    min_size: int = 0,
+    **options: tuple[Any, ...],
 ) -> Callable[[Draw], dict[str, Any]]:
     """Input and target of one shape, a reduction and other options."""
 
     def inputs(draw: Draw) -> dict[str, Any]:
-        shape = draw.shape(0, 3, 4)
+        shape = draw.shape(0, 3, 4, min_size)
         case = {"input": draw.array(shape, low, high), "target": draw.array(shape, target_low, target_high)}
         choices = {"reduction": REDUCTIONS, **options}
         return case | {name: draw.choice(values) for name, values in choices.items()}
@@ -128,7 +133,7 @@ def weighted_pair(inputs: Callable[[Draw], dict[str, Any]]) -> Callable[[Draw], 
 
 def with_pos_weight(draw: Draw) -> dict[str, Any]:
     """Scores and targets with both kinds of weights."""
-    case = weighted_pair(pair(target_low=0.0, target_high=1.0))(draw)
+    case = weighted_pair(pair(target_low=0.0, target_high=1.0, min_size=1))(draw)
     return case | {"pos_weight": draw.array(draw.broadcastable(case["input"].shape), 0.2, 2.0)}
 
 
@@ -266,7 +271,7 @@ def _benchmark_classes(rng: np.random.Generator) -> dict[str, Any]:
     return {"input": rng.standard_normal((4096, 1000)), "target": rng.integers(0, 1000, 4096)}
 
 
-UNIT = {"target_low": 0.05, "target_high": 0.95}
+UNIT: dict[str, Any] = {"target_low": 0.05, "target_high": 0.95}
 
 SPECS = [
     OpSpec(
@@ -344,7 +349,7 @@ SPECS = [
     OpSpec(
         binary.binary_cross_entropy,
         binary.binary_cross_entropy_reference,
-        weighted_pair(pair(0.05, 0.95, **UNIT)),
+        weighted_pair(pair(0.05, 0.95, min_size=1, **UNIT)),
         ("input", "target", "weight"),
         variant="weights",
     ),
@@ -363,7 +368,7 @@ SPECS = [
     OpSpec(
         binary.binary_cross_entropy_with_logits,
         binary.binary_cross_entropy_with_logits_reference,
-        weighted_pair(pair(**UNIT)),
+        weighted_pair(pair(min_size=1, **UNIT)),
         ("input", "target", "weight"),
         variant="weights",
     ),
