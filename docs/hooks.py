@@ -167,6 +167,7 @@ def link_languages(output: str, page: Any, config: Any) -> str:
     other = DOCS / ("en" if korean else "ko") / page.file.src_uri
     link = "../" * page.url.count("/") + ("../" if korean else "ko/") + (page.url if other.exists() else "")
     english_link, korean_link = (link, "./") if korean else ("./", link)
+    output = re.sub(r'<link rel="alternate"[^>]*>', "", output)  # the theme's script would ask for more site maps
     return output.replace('href="#in-english"', f'href="{english_link}"').replace(
         'href="#in-korean"', f'href="{korean_link}"'
     )
