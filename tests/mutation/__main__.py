@@ -80,7 +80,9 @@ def copy_cache(folder: Path) -> Path:
 # ---------------------------------------------------------------- tests
 
 
-def run_tests(package: Path, cache: Path, file: str, expression: str) -> tuple[int | None, str]:
+def run_tests(
+    package: Path, cache: Path, file: str, expression: str, seconds: float | None = None
+) -> tuple[int | None, str]:
     """pytest's exit code, None if it hung, and its output."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", file]
     process = subprocess.Popen(
@@ -99,7 +101,7 @@ def run_tests(package: Path, cache: Path, file: str, expression: str) -> tuple[i
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=SECONDS)
+        output, _ = process.communicate(timeout=seconds)
         return process.returncode, output
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
@@ -134,7 +136,7 @@ def try_mutant(package: Path, cache: Path, mutant: Mutant) -> Outcome:
     start = time.perf_counter()
     path.write_text(mutant.planted(source))
     try:
-        code, output = run_tests(package, cache, *split(mutant.tests))
+        code, output = run_tests(package, cache, *split(mutant.tests), seconds=SECONDS)
     finally:
         path.write_text(source)
     seconds = time.perf_counter() - start

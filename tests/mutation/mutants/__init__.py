@@ -6,6 +6,7 @@ from tests.mutation.mutant import Mutant
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
+from tests.mutation.mutants.losses import LOSSES, SOFTMAX
 from tests.mutation.mutants.optimizers import OPTIMIZERS
 from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
@@ -15,6 +16,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *ELEMENTWISE,
     *ACTIVATIONS,
     *REDUCTIONS,
+    *SOFTMAX,
+    *LOSSES,
     *INDEXING,
     *OTHERS,
     *OPTIMIZERS,

@@ -9,8 +9,8 @@ ELEMENTWISE = (
         "ops/elementwise/maps.py",
         (
             "missing term",
-            "            from_b = i * b_steps[0] + j * b_steps[1] + k * b_steps[2]\n            if",
-            "            from_b = i * b_steps[0] + j * b_steps[1]\n            if",
+            "            from_b = np.uint64(i * b_steps[0] + j * b_steps[1] + k * b_steps[2])",
+            "            from_b = np.uint64(i * b_steps[0] + j * b_steps[1])",
             forward("add]"),
         ),
         (
@@ -61,8 +61,8 @@ ELEMENTWISE = (
         "ops/elementwise/power.py",
         (
             "missing term",
-            "    return type(a)(0) if flat else dy * type(a)(math.pow(a, b)) * vecmath.log(a)",
-            "    return type(a)(0) if flat else dy * type(a)(math.pow(a, b))",
+            "    return type(a)(0) if flat else dy * a**b * vecmath.log(a)",
+            "    return type(a)(0) if flat else dy * a**b",
             gradients("pow]"),
         ),
         ("constant", "type(y)(-0.5) * dy * (y * y * y)", "type(y)(-0.5) * dy * (y * y)", gradients("rsqrt")),
@@ -79,7 +79,7 @@ ELEMENTWISE = (
     ),
     *bugs(
         "ops/elementwise/trigonometric.py",
-        ("sign", "    return -dy * circular.sin(x)", "    return dy * circular.sin(x)", gradients("cos]")),
+        ("sign", "    return -dy * sine(x)", "    return dy * sine(x)", gradients("cos]")),
     ),
     *bugs(
         "ops/elementwise/exponential.py",

@@ -36,14 +36,14 @@ INDEXING = (
         "ops/indexing/elements.py",
         (
             "reduction",
-            "            for i in range(first, last):\n                y[o, ids[o, k, i], i] += values[o, k, i]",
-            "            for i in range(first, last):\n                y[o, ids[o, k, i], i] = values[o, k, i]",
+            "                y[o, np.uint64(ids[o, k, column]), column] += values[o, k, column]",
+            "                y[o, np.uint64(ids[o, k, column]), column] = values[o, k, column]",
             forward("scatter_add"),
         ),
         (
             "wrong axis",
-            "element // size % k_count, element % size",
-            "element // k_count % size, element % size",
+            "element // size % count, element % size",
+            "element // count % size, element % size",
             twins("gather]"),
         ),
     ),
@@ -75,21 +75,6 @@ INDEXING = (
             "        count = dy.dtype.type(counts[ids[n]])\n        for",
             "        count = dy.dtype.type(counts[n])\n        for",
             "tests/test_nn.py -k embedding",
-        ),
-    ),
-    *bugs(
-        "ops/shape/joining.py",
-        (
-            "index",
-            "            y[row, column + j] = x[row, j]",
-            "            y[row, j] = x[row, j]",
-            forward("cat]"),
-        ),
-        (
-            "bound",
-            "for j in range(cuda.threadIdx.x, x.shape[1], BLOCK):",
-            "for j in range(cuda.threadIdx.x, x.shape[1] - 1, BLOCK):",
-            twins("cat"),
         ),
     ),
 )

@@ -66,6 +66,12 @@ RUNTIME = (
             twins("contiguous"),
         ),
         (
+            "bound",
+            "        for k in range(min(TILE, n2 - first)):\n            y[target",
+            "        for k in range(TILE):\n            y[target",
+            twins("contiguous"),
+        ),
+        (
             "reduction",
             "        total[j] = partial[0, j]\n    for row in range(1, partial.shape[0]):",
             "        total[j] = partial[0, j]\n    for row in range(partial.shape[0]):",
