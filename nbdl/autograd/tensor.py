@@ -263,8 +263,8 @@ class Tensor:
 
 
 def wrap(array: Any) -> Tensor:
-    tensor = Tensor.__new__(Tensor)
     """A tensor on an array, without the checks of the constructor."""
+    tensor = Tensor.__new__(Tensor)
     tensor = Tensor.__new__(Tensor)
     tensor._array = array
     tensor._version = [0]

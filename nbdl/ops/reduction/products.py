@@ -6,7 +6,8 @@ Backward: the derivative for one factor is the product of the others, $\prod_{s 
 $y / x_r$. With one zero it is the product $P$ of the nonzero factors for the zero, and 0 for the others; with more
 zeros it is 0 for all. So backward counts the zeros of each line and multiplies the rest:
 
-$$dx_r = dy\, P \cdot \begin{cases} 1/x_r & \text{no zeros} \\ [x_r = 0] & \text{one zero} \\ 0 & \text{more} \end{cases}$$
+$$dx_r = dy\, P \cdot
+\begin{cases} 1/x_r & \text{no zeros} \\ [x_r = 0] & \text{one zero} \\ 0 & \text{more} \end{cases}$$
 """
 
 from __future__ import annotations
