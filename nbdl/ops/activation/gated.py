@@ -25,6 +25,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dim, check_float, check_same_dtype
+from nbdl.runtime.cuda.primitives import block_sum
 from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 from nbdl.runtime.vecmath import sigmoid
@@ -193,17 +194,20 @@ def _prelu_backward_cpu(dy, x, weight, dx, dweight, start, stop):
 
 @cuda_kernel
 def _prelu_backward_cuda(dy, x, weight, dx, dweight):
-    """As the CPU twin. One block ROWS samples; a thread owns the channels c = threadIdx.x, + BLOCK, ..."""
+    """As the CPU twin. One block ROWS samples, channel after channel."""
     chunk = cuda.blockIdx.x
     samples, channels, size = x.shape
-    for c in range(cuda.threadIdx.x, channels, BLOCK):
-        w = weight[c]
+    first = chunk * ROWS
+    count = (min(samples, first + ROWS) - first) * size
+    for c in range(channels):
         total = x.dtype.type(0)
-        for n in range(chunk * ROWS, min(samples, (chunk + 1) * ROWS)):
-            for i in range(size):
-                dx[n, c, i] = _prelu_slope(dy[n, c, i], x[n, c, i], w)
-                total += _prelu_weight_gradient(dy[n, c, i], x[n, c, i])
-        dweight[chunk, c] = total
+        for j in range(cuda.threadIdx.x, count, BLOCK):
+            n, i = first + j // size, j % size
+            dx[n, c, i] = _prelu_slope(dy[n, c, i], x[n, c, i], weight[c])
+            total += _prelu_weight_gradient(dy[n, c, i], x[n, c, i])
+        total = block_sum(total)
+        if cuda.threadIdx.x == 0:
+            dweight[chunk, c] = total
 
 
 prelu_forward = Kernel(
