@@ -17,7 +17,11 @@ from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays
 from nbdl.runtime.errors import ShapeError
 
-sum_to = sum_to_shape
+
+def sum_to(array: Any, shape: tuple[int, ...]) -> Any:
+    """The array summed over the dimensions in which an operand of the shape was repeated."""
+    return array if array.shape == shape else sum_to_shape(array, shape)
+
 
 # ---------------------------------------------------------------- memory order
 

@@ -134,21 +134,23 @@ def _broadcast_kernel(function: Any) -> Kernel:
         The last step of an operand is 1, or 0 where one element serves the whole row.
         """
         _, n1, n2, n3 = sizes
+        length = np.uint64(n3)  # unsigned indices need no check for counting from the end, and so make vectors
         for row in range(start, stop):
             i, j, k = row // (n1 * n2), row // n2 % n1, row % n2
-            from_a = i * a_steps[0] + j * a_steps[1] + k * a_steps[2]
-            from_b = i * b_steps[0] + j * b_steps[1] + k * b_steps[2]
+            from_a = np.uint64(i * a_steps[0] + j * a_steps[1] + k * a_steps[2])
+            from_b = np.uint64(i * b_steps[0] + j * b_steps[1] + k * b_steps[2])
+            to = np.uint64(row) * length
             if b_steps[3] == 0:
                 right = b[from_b]
-                for last in range(n3):
-                    y[row * n3 + last] = function(a[from_a + last], right)
+                for last in range(length):
+                    y[to + last] = function(a[from_a + last], right)
             elif a_steps[3] == 0:
                 left = a[from_a]
-                for last in range(n3):
-                    y[row * n3 + last] = function(left, b[from_b + last])
+                for last in range(length):
+                    y[to + last] = function(left, b[from_b + last])
             else:
-                for last in range(n3):
-                    y[row * n3 + last] = function(a[from_a + last], b[from_b + last])
+                for last in range(length):
+                    y[to + last] = function(a[from_a + last], b[from_b + last])
 
     def broadcast_cuda(a, b, y, sizes, a_steps, b_steps):
         """As the CPU twin. One thread an element."""
