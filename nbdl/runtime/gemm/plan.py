@@ -38,6 +38,12 @@ PAGE = 4096
 PARALLEL_WORK = 1 << 19
 """Multiply-adds that a thread should have at least."""
 
+BLOCK_COST = 1 << 13
+"""Starting on a block costs about as much as this many multiply-adds."""
+
+ROW_COST = 4
+"""A multiply-add of a row and a matrix, which waits for memory, costs at least as much as this many of a tile."""
+
 PACK_COST = 8
 """Packing an element costs about as much as this many multiply-adds."""
 
@@ -71,7 +77,8 @@ def plan_blocks(
     unit = vector_unit()
     lanes = unit.bytes // itemsize
     width = 2 * lanes if n > lanes else lanes
-    workers = min(threads, max(batch * m * n * k // PARALLEL_WORK, 1))
+    work = batch * (m * n * k * (ROW_COST if m == 1 else 1) + BLOCK_COST)
+    workers = min(threads, max(work // PARALLEL_WORK, 1))
     parts = _ceil(workers, batch)
     if m == 1:
         columns = _ceil(_ceil(n, STRIP), min(parts, _ceil(n, STRIP))) * STRIP
