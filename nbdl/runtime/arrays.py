@@ -58,12 +58,15 @@ copy = Kernel(
 TILE = 16
 """Rows of a tile of a transposing copy: the elements of a cache line."""
 
+WIDTH = 8
+"""Its columns: a cache holds the lines of as many even when their addresses are multiples of a page apart."""
+
 
 @cpu_kernel
 def _copy_tiles_cpu(x, y, x_steps, y_steps, shape, start, stop):
     """As `copy`, where x has unit steps in the third dimension and y in the last. One task a band of TILE rows.
 
-    A band is written column by column: each column is one cache line of x, and the lines of y stay in the cache.
+    A tile reads WIDTH lines of x and writes half a line of y in each of its rows: lines are fetched once or twice.
     """
     _, n1, n2, n3 = shape
     x_first, x0, x1, _, x3 = x_steps
@@ -74,13 +77,15 @@ def _copy_tiles_cpu(x, y, x_steps, y_steps, shape, start, stop):
         source = x_first + i * x0 + j * x1 + first
         target = y_first + i * y0 + j * y1 + first * y2
         rows = min(TILE, n2 - first)
-        for last in range(n3):
-            if rows == TILE:
-                for k in range(TILE):
-                    y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
+        for column in range(0, n3, WIDTH):
+            if column + WIDTH <= n3:
+                for k in range(rows):
+                    for last in range(WIDTH):
+                        y[np.uint64(target + k * y2 + column + last)] = x[np.uint64(source + (column + last) * x3 + k)]
             else:
                 for k in range(rows):
-                    y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
+                    for last in range(column, n3):
+                        y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
 
 
 @cuda_kernel

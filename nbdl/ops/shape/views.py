@@ -465,16 +465,19 @@ class ExpandOp(Op):
 
 def sum_to_shape(array: Any, shape: tuple[int, ...]) -> Any:
     """The array summed over the dimensions along which `shape` was broadcast to the array's shape."""
+    from nbdl.ops.reduction.sums import sum_fold  # reductions stand on views; this is the one way back
+
     if array.shape == shape:
         return array
     lead = array.ndim - len(shape)
-    repeated = [axis for axis, size in enumerate(array.shape) if axis < lead or (shape[axis - lead] == 1 and size != 1)]
-    kept = [axis for axis in range(array.ndim) if axis not in repeated]
-    rows = math.prod([array.shape[axis] for axis in repeated])
-    if rows == 0:
+    repeated = tuple(
+        [axis for axis, size in enumerate(array.shape) if axis < lead or (shape[axis - lead] == 1 and size != 1)]
+    )
+    if array.size == 0:
         return arrays.full(shape, 0, array.dtype)
-    stacked = arrays.contiguous(array.transpose(repeated + kept)).reshape(rows, -1)
-    return arrays.sum_rows(stacked).reshape(shape)
+    if not repeated or math.prod([array.shape[axis] for axis in repeated]) == 1:
+        return array.reshape(shape)
+    return sum_fold.over(array, repeated, keepdim=True).reshape(shape)
 
 
 def expand(input: Tensor, sizes: Sequence[int]) -> Tensor:
