@@ -1,6 +1,7 @@
 """Modules: registration, walking, state, hooks, containers; and, where PyTorch is installed, the same as PyTorch's."""
 
 import copy
+import importlib
 import inspect
 import math
 import pickle
@@ -287,6 +288,17 @@ def test_copies_are_apart():
     tied = copy.deepcopy(nn.ParameterList([block.scale, block.scale]))
     assert tied[0] is tied[1]
     assert isinstance(copy.deepcopy(nn.Buffer(nbdl.ones(1), persistent=False)), nn.Buffer)
+    leaf = nbdl.ones(2).requires_grad_()
+    result = (leaf * 2).sum()
+    result.backward()
+    assert copy.deepcopy(leaf).grad.tolist() == [2.0, 2.0]
+    with pytest.raises(nbdl.GradientError, match="deepcopy"):
+        copy.deepcopy(result)
+
+
+def test_functional_is_importable():
+    module = importlib.import_module("nbdl.nn.functional")
+    assert module.relu is nbdl.ops.relu
 
 
 def test_pickle_round_trip():

@@ -248,6 +248,16 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf on a copy of the memory, with a copy of the gradient."""
+        if self._node is not None:
+            raise GradientError("deepcopy: only leaves can be copied; detach() or clone() this tensor instead")
+        copy = Tensor(self._array.copy(), self.requires_grad)
+        if self._grad is not None:
+            copy._grad = Tensor(self._grad._array.copy())
+        memo[id(self)] = copy
+        return copy
+
     def __format__(self, specification: str) -> str:
         return format(self.item(), specification) if self._array.ndim == 0 and specification else repr(self)
 

@@ -1,5 +1,7 @@
 """Modules: parameters, and calls into `nbdl.ops`, with the names, arguments and state dicts of PyTorch."""
 
+import sys
+
 from nbdl import ops as functional
 from nbdl.nn import init, utils
 from nbdl.nn.activation import (
@@ -130,3 +132,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+sys.modules[f"{__name__}.functional"] = functional  # so that `import nbdl.nn.functional as F` works
