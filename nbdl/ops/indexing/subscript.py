@@ -52,12 +52,21 @@ class Subscript:
         self.ids_shape: tuple[int, ...] = ()
         if all(type(item) in (int, slice, type(None), type(Ellipsis)) for item in items):
             self.view = _checked_view(items, shape)
-        elif shape and isinstance(index, Tensor) and index._array.dtype.kind == "i":  # rows of the first dimension
-            self.view, self.chosen = (...,), 1
-            self.ids = row_numbers("index", index._array, shape[0], negative=True)
-            self.ids_shape = index._array.shape
-        else:
+        elif not (isinstance(index, Tensor) and self._choose_first(index._array, shape)):
             self._choose(_fill_ellipsis(items, shape), shape)
+
+    def _choose_first(self, index: np.ndarray, shape: tuple[int, ...]) -> bool:
+        """The usual case, one tensor: rows of the first dimension by number, or of the first ones by mask."""
+        if index.dtype.kind == "i" and shape:
+            self.ids, self.ids_shape = row_numbers("index", index, shape[0], negative=True), index.shape
+            self.chosen = 1
+        elif index.dtype == np.bool_ and index.ndim and index.shape == shape[: index.ndim]:
+            self.ids = np.flatnonzero(index)
+            self.ids_shape, self.chosen = self.ids.shape, index.ndim
+        else:
+            return False
+        self.view = (...,)
+        return True
 
     def _choose(self, items: list[Any], shape: tuple[int, ...]) -> None:
         """Splits the subscript into its view and the dimensions of that view that are chosen by number."""
