@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nbdl.runtime import arrays, threads
 from nbdl.runtime.gemm import gemm
-from nbdl.runtime.gemm.plan import STRIP, plan_blocks
+from nbdl.runtime.gemm.plan import plan_blocks
+from nbdl.runtime.gemm.vector import GRAIN
 from nbdl.runtime.simd import AVX2, AVX512, PORTABLE, vector_unit
 from nbdl.testing import simt
 
@@ -94,7 +95,9 @@ def test_large_products_are_blocked_and_packed_right(m, n, k, kind, dtype):
     np.testing.assert_allclose(c, expected, rtol=0, atol=TOLERANCE[dtype] * k**0.5)
 
 
-@pytest.mark.parametrize("sizes", [(1, 900, 2000), (700, 1, 3000), (64, 784, 256), (500, 300, 1200), (3, 70, 9000)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 900, 2000), (1, 3333, 1000), (700, 1, 3000), (64, 784, 256), (500, 300, 1200), (3, 70, 9000)]
+)
 def test_bits_do_not_depend_on_the_number_of_threads(sizes):
     m, n, k = sizes
     rng = np.random.default_rng(1)
@@ -132,9 +135,9 @@ def test_the_result_of_beta_zero_ignores_what_was_there():
         assert (c == 2).all()
 
 
-def test_blocks_of_a_row_are_multiples_of_a_strip():
+def test_blocks_of_a_row_are_multiples_of_a_grain():
     for count in (1, 2, 3, 5):
-        assert plan_blocks(1, 1, 5000, 4000, 4000, 1, 5000, 1, 1, 4, count).block_columns % STRIP == 0
+        assert plan_blocks(1, 1, 5000, 4000, 4000, 1, 5000, 1, 1, 4, count).block_columns % GRAIN == 0
 
 
 def test_the_cuda_twin_agrees():
@@ -154,6 +157,7 @@ def test_the_cuda_twin_agrees():
 _ON_ANOTHER_CPU = """
 import numpy as np
 from nbdl.runtime.gemm import gemm
+from nbdl.runtime.gemm.vector import GRAIN
 from nbdl.runtime.simd import vector_unit
 rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nbdl.runtime.gemm.vector import STRIP
+from nbdl.runtime.gemm.vector import GRAIN, STRIP
 from nbdl.runtime.simd import vector_unit
 
 DEPTH = 1024
@@ -81,7 +81,7 @@ def plan_blocks(
     workers = min(threads, max(work // PARALLEL_WORK, 1))
     parts = _ceil(workers, batch)
     if m == 1:
-        columns = _ceil(_ceil(n, STRIP), min(parts, _ceil(n, STRIP))) * STRIP
+        columns = _ceil(_ceil(n, GRAIN), min(parts, _ceil(n, GRAIN))) * GRAIN
         tasks = min(batch * _ceil(n, columns), workers)
         return Plan(1, columns, k, 1, STRIP, False, False, tasks, k if a_inner != 1 else 0)
 

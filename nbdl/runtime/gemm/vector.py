@@ -5,9 +5,12 @@ from __future__ import annotations
 from nbdl.runtime.jit import cpu_function
 from nbdl.runtime.simd import advance
 
-STRIP = 512
-"""Columns whose sums stay in the first cache while the rows of B go by. Blocks of columns are multiples of it, so that
-each column is summed by the same instructions whatever the blocks."""
+STRIP = 1024
+"""Columns whose sums stay in the first cache while the rows of B go by."""
+
+GRAIN = 512
+"""Blocks of columns are multiples of it, and so of a vector loop's step: whatever the blocks, each column is summed by
+the same instructions, and the same last columns are left to the loop for the rest."""
 
 
 @cpu_function
