@@ -57,8 +57,8 @@ def _divide(a, b):
 
 
 @exact
-def _divide_right(dy, a, b):
-    return -dy * (a / b / b)
+def _divide_right(dy, y, b):
+    return -dy * (y / b)
 
 
 @exact
@@ -182,19 +182,29 @@ class DivideNumberOp(UnaryOp):
 
 
 class DivOp(BinaryOp):
-    """y = a / b."""
+    """y = a / b. With db = -dy y / b the divisor comes after the sum over the dimensions in which b was repeated."""
 
     value = divide_map
     of_number = DivideNumberOp
     _right = MapN(_divide_right)
 
     @classmethod
-    def left(cls, dy: Any, a: Any, b: Any) -> Any:
-        return divide_map(dy, b)
+    def forward(cls, ctx: Context, a, b):
+        y = divide_map(a, b)
+        ctx.save(b, y)
+        ctx.shape = a.shape
+        return y
 
     @classmethod
-    def right(cls, dy: Any, a: Any, b: Any) -> Any:
-        return cls._right(dy, a, b)
+    def backward(cls, ctx: Context, dy):
+        b, y = ctx.saved
+        wants_a, wants_b = ctx.needs_input_grad
+        da = sum_to(divide_map(dy, b), ctx.shape) if wants_a else None
+        if not wants_b:
+            return da, None
+        if b.shape == dy.shape:
+            return da, cls._right(dy, y, b)
+        return da, negative_map(divide_map(sum_to(multiply_map(dy, y), b.shape), b))
 
 
 class NegOp(UnaryOp):

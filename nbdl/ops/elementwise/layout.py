@@ -71,22 +71,27 @@ def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 class Plan(NamedTuple):
     """A broadcast of two contiguous arrays as nested loops: four sizes, and each operand's steps in elements."""
 
-    sizes: tuple[int, int, int, int]
-    steps: tuple[tuple[int, int, int, int], ...]
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    steps: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @functools.lru_cache(maxsize=4096)
-def broadcast_plan(shape: tuple[int, ...], *shapes: tuple[int, ...]) -> Plan | None:
-    """The loops over `shape` for contiguous operands of the shapes; None if they need more than four."""
+def broadcast_plan(a: tuple[int, ...], b: tuple[int, ...]) -> Plan | None:
+    """The loops for contiguous operands of two shapes; None if they need more than four, or both operands repeat."""
+    shape = broadcast_shape(a, b)
+    if shape not in (a, b):
+        return None
     strides = []
-    for operand in shapes:
+    for operand in (a, b):
         padded = (1,) * (len(shape) - len(operand)) + operand
         strides.append(tuple(0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)))
     sizes, steps = arrays.collapse(shape, *strides)
     lead = 4 - len(sizes)
     if lead < 0:
         return None
-    return Plan((1,) * lead + sizes, tuple((0,) * lead + operand for operand in steps))  # type: ignore[arg-type, misc]
+    first, second = ((0,) * lead + operand for operand in steps)
+    return Plan(shape, (1,) * lead + sizes, (first, second))
 
 
 def expanded(x: Any, shape: tuple[int, ...]) -> Any:
@@ -135,3 +140,8 @@ def aligned(*operands: Any) -> Operands:
     parts = [x.reshape((1,) * (rank - x.ndim) + x.shape) if x.ndim < rank else x for x in parts]
     parts = [arrays.contiguous(x.transpose(order)) for x in parts]
     return Operands(parts, tuple(shape[axis] for axis in order), inverse(order))
+
+
+def in_order(y: Any, back: tuple[int, ...] | None) -> Any:
+    """The result of aligned operands, its axes in their places."""
+    return y if back is None else y.transpose(back)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.ops.elementwise.layout import aligned, broadcast_plan, over_memory, repeated
+from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, in_order, over_memory, repeated
 from nbdl.runtime import memory
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
@@ -216,23 +216,19 @@ class Map2:
             return y
         if b.size == 1 and b.ndim <= a.ndim:
             return self.one_array(a, b.reshape(())[()], *numbers, dtype=dtype)
+        plan = None if numbers else self._plan(a, b)
+        if plan is not None and a.flags.c_contiguous and b.flags.c_contiguous:
+            y = memory.empty(plan.shape, dtype or a.dtype)
+            self.broadcast(a.ravel(), b.ravel(), y.ravel(), plan.sizes, *plan.steps)
+            return y
         (a, b), shape, back = aligned(a, b)
-        y = memory.empty(shape, dtype or a.dtype)
-        self._launch(a, b, y, numbers)
-        return y if back is None else y.transpose(back)
+        plan = None if numbers else self._plan(a, b)
+        if plan is None or plan.shape != shape:
+            a, b = repeated(a, shape), repeated(b, shape)
+        return in_order(self(a, b, *numbers, dtype=dtype), back)
 
-    def _launch(self, a: Any, b: Any, y: Any, numbers: tuple[Any, ...]) -> None:
-        """a, b contiguous, broadcast to y."""
-        if a.shape != b.shape and self._broadcasts and not numbers and y.shape in (a.shape, b.shape):
-            plan = broadcast_plan(y.shape, a.shape, b.shape)
-            if plan is not None:
-                self.broadcast(a.ravel(), b.ravel(), y.ravel(), plan.sizes, *plan.steps)
-                return
-        a, b = repeated(a, y.shape).ravel(), repeated(b, y.shape).ravel()
-        if numbers:
-            self.numbered(a, b, y.ravel(), numbers)
-        else:
-            self.plain(a, b, y.ravel())
+    def _plan(self, a: Any, b: Any) -> Plan | None:
+        return broadcast_plan(a.shape, b.shape) if self._broadcasts else None
 
 
 # ---------------------------------------------------------------- three arrays
@@ -287,4 +283,4 @@ class MapN:
         y = memory.empty(shape, dtype or operands[-1].dtype)
         kernel = self.three if len(operands) == 3 else self.four
         kernel(*[repeated(x, shape).ravel() for x in parts], y.ravel())
-        return y if back is None else y.transpose(back)
+        return in_order(y, back)
