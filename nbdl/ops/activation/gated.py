@@ -28,7 +28,7 @@ from nbdl.runtime.checks import check_dim, check_float, check_same_dtype
 from nbdl.runtime.cuda.primitives import block_sum
 from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
-from nbdl.runtime.vecmath import sigmoid
+from nbdl.runtime.vecmath import exp
 
 # ---------------------------------------------------------------- reference
 
@@ -48,12 +48,17 @@ def prelu_reference(input, weight):
 # ---------------------------------------------------------------- GLU
 
 
+@scalar
+def _gate(x):
+    return type(x)(1) / (type(x)(1) + exp(-x))
+
+
 @cpu_kernel
 def _glu_forward_cpu(x, y, start, stop):
     """x [O, 2, I]; y [O, I]. One task a row of y."""
     for row in range(start, stop):
         for j in range(y.shape[1]):
-            y[row, j] = x[row, 0, j] * sigmoid(x[row, 1, j])
+            y[row, j] = x[row, 0, j] * _gate(x[row, 1, j])
 
 
 @cuda_kernel
@@ -61,7 +66,7 @@ def _glu_forward_cuda(x, y):
     """As the CPU twin. One block a row."""
     row = cuda.blockIdx.x
     for j in range(cuda.threadIdx.x, y.shape[1], BLOCK):
-        y[row, j] = x[row, 0, j] * sigmoid(x[row, 1, j])
+        y[row, j] = x[row, 0, j] * _gate(x[row, 1, j])
 
 
 @cpu_kernel
@@ -69,7 +74,7 @@ def _glu_backward_cpu(dy, x, dx, start, stop):
     """dy [O, I]; x, dx [O, 2, I]. One task a row of dy."""
     for row in range(start, stop):
         for j in range(dy.shape[1]):
-            gate = sigmoid(x[row, 1, j])
+            gate = _gate(x[row, 1, j])
             da = dy[row, j] * gate
             dx[row, 0, j] = da
             dx[row, 1, j] = da * x[row, 0, j] * (x.dtype.type(1) - gate)
@@ -80,7 +85,7 @@ def _glu_backward_cuda(dy, x, dx):
     """As the CPU twin. One block a row."""
     row = cuda.blockIdx.x
     for j in range(cuda.threadIdx.x, dy.shape[1], BLOCK):
-        gate = sigmoid(x[row, 1, j])
+        gate = _gate(x[row, 1, j])
         da = dy[row, j] * gate
         dx[row, 0, j] = da
         dx[row, 1, j] = da * x[row, 0, j] * (x.dtype.type(1) - gate)
