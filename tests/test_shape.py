@@ -8,6 +8,7 @@ import pytest
 import nbdl
 from nbdl import ops
 from nbdl.autograd import Tensor, backward
+from nbdl.testing.gradcheck import gradcheck
 
 # ---------------------------------------------------------------- memory
 
@@ -94,6 +95,28 @@ def test_methods_take_integers_or_a_sequence():
     assert x.permute(1, 0).shape == x.permute((1, 0)).shape == (3, 2)
     assert x.expand(4, 2, 3).shape == (4, 2, 3)
     assert x.flip(0, 1).tolist() == x.flip((0, 1)).tolist()
+
+
+def test_joining_promotes_dtypes():
+    floats = Tensor(np.ones(2, np.float32), requires_grad=True)
+    doubles, integers = Tensor(np.ones(1)), Tensor(np.ones(1, np.int64))
+    assert ops.cat([floats, integers]).dtype == np.float32
+    joined = ops.cat([floats, doubles, integers])
+    assert joined.dtype == np.float64
+    joined.sum().backward()
+    assert floats.grad.dtype == np.float32
+    assert ops.stack([doubles, integers]).dtype == np.float64
+
+
+def test_unfold():
+    x = arange(2, 7)
+    windows = x.unfold(1, 3, 2)
+    assert windows.shape == (2, 3, 3) and np.shares_memory(windows._array, x._array)
+    assert windows[1].tolist() == [[7, 8, 9], [9, 10, 11], [11, 12, 13]]
+    gradcheck(lambda x: x.unfold(1, 3, 2), [Tensor(x._array.copy(), requires_grad=True)])
+    gradcheck(lambda x: x.unfold(0, 2, 1), [Tensor(x._array.T.copy(), requires_grad=True)])
+    with pytest.raises(nbdl.ArgumentError, match="size"):
+        x.unfold(1, 8, 1)
 
 
 def test_parts_without_gradient_get_zeros():

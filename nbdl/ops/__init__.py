@@ -17,6 +17,7 @@ from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
+from nbdl.ops.indexing import selection
 from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.ordering import *  # noqa: F403
@@ -113,6 +114,7 @@ METHODS: dict[str, Any] = {
     "select": indexing.select,
     "take": indexing.take,
     "take_along_dim": indexing.take_along_dim,
+    "unfold": selection.unfold,
     "index_add_": in_place.in_place(indexing.index_add),
     "index_copy_": in_place.in_place(indexing.index_copy),
     "index_fill_": in_place.in_place(indexing.index_fill),

@@ -292,6 +292,62 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     return getitem(input, (slice(None),) * dim + (slice(first, first + length),))
 
 
+class UnfoldOp(Op):
+    """y = the windows along one dimension, a view: neighbours share elements."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Context, x, dim, size, step):
+        ctx.shape, ctx.dim, ctx.size = x.shape, dim, size
+        windows = (x.shape[dim] - size) // step + 1
+        ctx.ids = (np.arange(windows)[:, None] * step + np.arange(size)).reshape(-1)
+        shape = (*x.shape[:dim], windows, *x.shape[dim + 1 :], size)
+        steps = (*x.strides[:dim], x.strides[dim] * step, *x.strides[dim + 1 :], x.strides[dim])
+        return arrays.strided(x, shape, steps)
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        dx = arrays.full(ctx.shape, 0, dy.dtype)
+        if dy.size:
+            beside = arrays.contiguous(np.moveaxis(dy, -1, ctx.dim + 1))
+            windows = beside.reshape(*ctx.shape[: ctx.dim], len(ctx.ids), *ctx.shape[ctx.dim + 1 :])
+            add_rows(_tables(windows, ctx.dim), ctx.ids, _tables(dx, ctx.dim))
+        return dx, None, None, None
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """The windows of `size` elements along a dimension, `step` apart, as a last dimension.
+
+    Args:
+        input: [*], at least one dimension, any dtype.
+        dimension: The dimension.
+        size: Elements of a window, at most the size of the dimension.
+        step: The distance of two windows, at least 1.
+
+    Returns:
+        [*, size], a view of the input, with the number of windows as the size of the dimension.
+
+    Raises:
+        ArgumentError: size or step is out of range.
+        IndexRangeError: dimension is out of range.
+
+    Gradient:
+        For input: dy summed over the windows that an element is part of.
+
+    Example:
+        >>> nbdl.tensor([1, 2, 3, 4]).unfold(0, 2, 1)
+        tensor([[1, 2],
+                [2, 3],
+                [3, 4]])
+    """
+    if input.ndim == 0:
+        raise IndexRangeError("input: expected at least one dimension, got shape []")
+    dim = check_dim("dimension", dimension, input.ndim)
+    size = check_int("size", size, 0, input.shape[dim])
+    return UnfoldOp.apply(input, dim, size, check_int("step", step, 1))
+
+
 # ---------------------------------------------------------------- public: elements and masks
 
 

@@ -21,7 +21,8 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.shape.views import ReshapeOp, unsqueeze
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dim, check_int
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from nbdl.runtime.dtypes import result_type
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 # ---------------------------------------------------------------- arrays
 
@@ -83,14 +84,13 @@ class SplitOp(Op):
 
 
 def _listed(tensors: Any) -> list[Tensor]:
-    """The tensors as a list, of one dtype: PyTorch's promotion within floating point and from integers to it."""
+    """The tensors as a list, all in the dtype that PyTorch's promotion finds for them."""
     parts = list(tensors) if isinstance(tensors, (tuple, list)) else None
     if not parts or not all(isinstance(tensor, Tensor) for tensor in parts):
         raise ArgumentTypeError(f"tensors: expected a list or tuple of at least one Tensor, got {tensors!r:.80}")
-    dtype = parts[0].dtype
-    for position, tensor in enumerate(parts):
-        if tensor.dtype != dtype:
-            raise DTypeError(f"tensors[{position}]: expected {dtype}, the dtype of tensors[0], got {tensor.dtype}")
+    if any(tensor.dtype != parts[0].dtype for tensor in parts):
+        dtype = result_type([tensor._array for tensor in parts], [])
+        parts = [tensor.to(dtype) for tensor in parts]
     return parts
 
 
@@ -98,7 +98,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     r"""Joins tensors along an existing dimension.
 
     Args:
-        tensors: [*] each, of one dtype, equal in every size but that of dim; an empty tensor [0] is skipped.
+        tensors: [*] each, equal in every size but that of dim; an empty tensor [0] is skipped. Different dtypes are
+            converted to the one that holds all.
         dim: The dimension.
 
     Returns:
@@ -106,7 +107,6 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     Raises:
         ShapeError: The tensors differ in rank or in another size, or have no dimensions.
-        DTypeError: The dtypes differ.
         IndexRangeError: dim is out of range.
 
     Gradient:
@@ -153,7 +153,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joins tensors of one shape along a new dimension.
 
     Args:
-        tensors: [*] each, of one shape and dtype.
+        tensors: [*] each, of one shape; different dtypes are converted to the one that holds all.
         dim: The place of the new dimension.
 
     Returns:
@@ -161,7 +161,6 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     Raises:
         ShapeError: The shapes differ.
-        DTypeError: The dtypes differ.
         IndexRangeError: dim is out of range.
 
     Gradient:
