@@ -107,7 +107,7 @@ def as_array(value: Any) -> Any:
 def write(tensor: Tensor, array: Any) -> None:
     """Copies the array into the tensor's memory, in the tensor's dtype."""
     target = tensor._array
-    if target.flags.c_contiguous and array.dtype == target.dtype:
+    if array.dtype == target.dtype:
         arrays.copy_into(target, array)
     else:
         target[...] = array
