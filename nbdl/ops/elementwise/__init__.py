@@ -24,7 +24,6 @@ from nbdl.ops.elementwise.blending import (
     xlogy,
 )
 from nbdl.ops.elementwise.casting import (
-    check_tensor,
     clone,
     contiguous,
     to,
@@ -139,7 +138,6 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "ceil",
-    "check_tensor",
     "clamp",
     "clip",
     "clone",
