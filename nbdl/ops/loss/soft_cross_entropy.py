@@ -23,7 +23,7 @@ import numpy as np
 from nbdl.autograd import Context, Op
 from nbdl.ops.loss.arguments import refuse_nan_targets
 from nbdl.ops.reduction.fold import maximum, unsigned
-from nbdl.ops.reduction.sums import mean_fold, sum_fold
+from nbdl.ops.reduction.sums import sum_fold
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
@@ -215,7 +215,7 @@ class SoftCrossEntropyOp(Op):
         ctx.save(rows, wanted)
         ctx.options = x.shape, weight, smoothing, highest, sums, n if reduction == "mean" else 1
         line = losses.reshape(1, n, 1)
-        y = (mean_fold(line, n) if reduction == "mean" else sum_fold(line)).reshape(())
+        y = sum_fold(line, n if reduction == "mean" else 1).reshape(())
         if y != y:
             refuse_nan_targets(target)
         return losses.reshape(x.shape[:1] + x.shape[2:] if x.ndim > 1 else ()) if reduction == "none" else y

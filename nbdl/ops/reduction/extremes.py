@@ -21,7 +21,6 @@ from nbdl.ops.reduction.arguments import Dims, check_elements
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extreme_places import GREATEST_INTEGER, LEAST_INTEGER, find_extremes, put_back
 from nbdl.ops.reduction.fold import Fold, greater, lesser, maximum, minimum, plain
-from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, axes_of, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_dims
@@ -89,12 +88,12 @@ min_integer_fold = Fold("min_integer", plain, lesser, GREATEST_INTEGER)
 
 
 @exact
-def _is_extreme(x, y, unused):
+def _is_extreme(x, y):
     return x == y or (x != x and y != y)
 
 
 @exact
-def _share(is_extreme, share, unused):
+def _share(is_extreme, share):
     return share if is_extreme else ZERO
 
 
@@ -103,16 +102,16 @@ def _quotient(dy, ties):
     return dy / ties
 
 
-extreme_spread = Spread("extreme", _is_extreme)
-share_spread = Spread("extreme_share", _share)
+extreme_map = Map2(_is_extreme)
+share_map = Map2(_share)
 tie_quotient = Map2(_quotient)
 
 
 def shared_among_extremes(x: Any, extreme: Any, dy: Any) -> Any:
     """x [O, R, I], its extremes and their gradients [O, I] -> dx: equal extremes share the gradient evenly."""
-    chosen = extreme_spread(x, extreme, extreme)
+    chosen = extreme_map(x, extreme[:, None, :])
     share = tie_quotient(dy, sum_fold(chosen))
-    return share_spread(chosen, share, share)
+    return share_map(chosen, share[:, None, :])
 
 
 # ---------------------------------------------------------------- autograd

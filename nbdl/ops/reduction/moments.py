@@ -28,7 +28,7 @@ from nbdl.ops.reduction.arguments import Dims
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.fold import Fold, add
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import ZERO, axes_of, mean, mean_fold, mean_reference, quotient_map, sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, mean, mean_reference, quotient_map, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims, check_float, check_number
 from nbdl.runtime.jit import exact
@@ -120,7 +120,7 @@ class VarOp(Op):
         if count:
             first = arrays.contiguous(lines[:, 0])
             lines = deviation_spread(lines, first, first)
-        average = mean_fold(lines, count)
+        average = sum_fold(lines, count)
         deviations = deviation_spread(lines, average, average)
         divisor = x.dtype.type(count - correction)
         y = quotient_map(square_fold(deviations), x.dtype.type(max(count - correction, 0)))

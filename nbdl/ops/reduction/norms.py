@@ -24,16 +24,17 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise import clamp
+from nbdl.ops.elementwise.casting import cast
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import Dims, check_elements, float_input
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extremes import max_fold, min_fold, shared_among_extremes
-from nbdl.ops.reduction.fold import Fold, add, greater, lesser, maximum, minimum, plain
-from nbdl.ops.reduction.moments import square, square_fold
+from nbdl.ops.reduction.moments import root_map, scaled_spread, square_fold
 from nbdl.ops.reduction.spread import Spread
-from nbdl.ops.reduction.sums import ZERO, axes_of, one_if_nonzero, sum_fold
+from nbdl.ops.reduction.sums import ZERO, axes_of, count_fold, sum_fold
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dims
+from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 from nbdl.runtime.jit import exact
 
@@ -72,11 +73,6 @@ def _magnitude(x):
 
 
 @exact
-def _root(total, count):
-    return math.sqrt(total)
-
-
-@exact
 def _power(x, p):
     return abs(x) ** p
 
@@ -86,35 +82,31 @@ def _raised(x, exponent):
     return x**exponent
 
 
-_root_fold = Fold("sum_root", plain, add, 0, finish=_root, chunks=sum_fold)
-
-NORM_FOLDS = {
-    2.0: Fold("norm2", square, add, 0, finish=_root, chunks=square_fold, merge=_root_fold),
-    1.0: Fold("norm1", _magnitude, add, 0, merge=sum_fold),
-    0.0: Fold("norm0", one_if_nonzero, add, 0, merge=sum_fold),
-    math.inf: Fold("norm_inf", _magnitude, maximum, 0, combine_cuda=greater, merge=max_fold),
-    -math.inf: Fold("norm_minus_inf", _magnitude, minimum, np.inf, combine_cuda=lesser, merge=min_fold),
-}
-
+magnitude_map = Map1(_magnitude)
 power_map = Map1(_power)
 raised_map = Map1(_raised)
+
+
+def norm_of(x: Any, order: float, dims: tuple[int, ...], keepdim: bool) -> Any:
+    """The norm of an array over the dimensions."""
+    if order == 2:
+        return root_map(square_fold.over(x, dims, keepdim))
+    if order == 1:
+        return sum_fold.over(magnitude_map(x), dims, keepdim)
+    if order == 0:
+        return cast(count_fold.over(x, dims, keepdim, dtype=INT64), x.dtype)
+    if math.isinf(order):
+        return (max_fold if order > 0 else min_fold).over(magnitude_map(x), dims, keepdim)
+    total = sum_fold.over(power_map(x, x.dtype.type(order)), dims, keepdim)
+    return raised_map(total, x.dtype.type(1 / order))
+
 
 # ---------------------------------------------------------------- backward
 
 
 @exact
-def _norm2_gradient(x, y, dy):
-    return x * (dy / y) if y != 0 else ZERO
-
-
-@exact
 def _signed(x, g):
     return g if x > 0 else -g if x < 0 else ZERO
-
-
-@exact
-def _norm1_gradient(x, y, dy):
-    return _signed(x, dy)
 
 
 @exact
@@ -127,12 +119,9 @@ def _norm_gradient(x, exponent, factor):
     return _signed(x, factor) * abs(x) ** exponent if x != 0 else ZERO
 
 
-norm2_spread = Spread("norm2_backward", _norm2_gradient)
-norm1_spread = Spread("norm1_backward", _norm1_gradient)
-norm_spread = Spread("norm_backward", _norm_gradient)
-norm_factor_map = Map2(_norm_factor)
-magnitude_map = Map1(_magnitude)
 signed_map = Map2(_signed)
+norm_factor_map = Map2(_norm_factor)
+norm_spread = Spread("norm_backward", _norm_gradient)
 
 # ---------------------------------------------------------------- autograd
 
@@ -142,11 +131,7 @@ class NormOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, order, dims, keepdim):
-        if order in NORM_FOLDS:
-            y = NORM_FOLDS[order].over(x, dims, keepdim)
-        else:
-            total = sum_fold.over(power_map(x, x.dtype.type(order)), dims, keepdim)
-            y = raised_map(total, x.dtype.type(1 / order))
+        y = norm_of(x, order, dims, keepdim)
         ctx.save(x, y)
         ctx.options = order, dims, keepdim
         return y
@@ -157,16 +142,17 @@ class NormOp(Op):
         order, dims, keepdim = ctx.options
         lines, arrangement = arrange(x, dims)
         y, dy = arrangement.flat(y, keepdim), arrangement.flat(dy, keepdim)
+        exponent = x.dtype.type(order - 1)
         if order == 0:
             dx = arrays.full(arrangement.sizes, 0, x.dtype)
         elif order == 1:
-            dx = norm1_spread(lines, y, dy)
+            dx = signed_map(lines, dy[:, None, :])
         elif order == 2:
-            dx = norm2_spread(lines, y, dy)
+            factor = norm_factor_map(dy, y, exponent)
+            dx = scaled_spread(lines, factor, factor)
         elif math.isinf(order):
             dx = signed_map(lines, shared_among_extremes(magnitude_map(lines), y, dy))
         else:
-            exponent = x.dtype.type(order - 1)
             dx = norm_spread(lines, arrays.full(y.shape, exponent, y.dtype), norm_factor_map(dy, y, exponent))
         return arrangement.full(dx), None, None, None
 

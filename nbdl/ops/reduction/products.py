@@ -18,10 +18,10 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.casting import to_dtype
-from nbdl.ops.elementwise.maps import Map2
+from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import with_dtype
 from nbdl.ops.reduction.arrangement import arrange
-from nbdl.ops.reduction.fold import Fold, add, multiply, plain
+from nbdl.ops.reduction.fold import Fold, multiply, plain
 from nbdl.ops.reduction.spread import Spread
 from nbdl.ops.reduction.sums import ZERO, sum_fold
 from nbdl.runtime.checks import check_dims
@@ -62,8 +62,8 @@ def _other_factors(x, zeros, product):
     return product if x == 0 and zeros == 1 else ZERO
 
 
-zero_count_fold = Fold("zero_count", _one_if_zero, add, 0, merge=sum_fold)
-nonzero_prod_fold = Fold("nonzero_prod", _nonzero, multiply, 1, merge=prod_fold)
+one_if_zero_map = Map1(_one_if_zero)
+nonzero_map = Map1(_nonzero)
 prod_spread = Spread("prod_backward", _other_factors)
 product_map = Map2(multiply)
 
@@ -83,8 +83,9 @@ class ProdOp(Op):
     def backward(ctx: Context, dy):
         (x,) = ctx.saved
         lines, arrangement = arrange(x, ctx.dims)
-        product = product_map(arrangement.flat(dy, ctx.keepdim), nonzero_prod_fold(lines))
-        return arrangement.full(prod_spread(lines, zero_count_fold(lines), product)), None, None
+        zeros, product = sum_fold(one_if_zero_map(lines)), prod_fold(nonzero_map(lines))
+        product = product_map(arrangement.flat(dy, ctx.keepdim), product)
+        return arrangement.full(prod_spread(lines, zeros, product)), None, None
 
 
 # ---------------------------------------------------------------- public

@@ -17,11 +17,10 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.casting import to_dtype
-from nbdl.ops.elementwise.maps import Map1
+from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import Dims, float_input, with_dtype
-from nbdl.ops.reduction.arrangement import arrange, expand
+from nbdl.ops.reduction.arrangement import expand, insert_dims
 from nbdl.ops.reduction.fold import Fold, add, divide, plain
-from nbdl.ops.reduction.spread import Spread
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.jit import exact
@@ -72,10 +71,10 @@ def one_if_nonzero(x):
     return 1 if x != 0 else 0
 
 
-sum_fold = Fold("sum", plain, add, 0)
-mean_fold = Fold("mean", plain, add, 0, finish=divide, chunks=sum_fold)
-nansum_fold = Fold("nansum", zero_if_nan, add, 0)
-count_fold = Fold("count_nonzero", one_if_nonzero, add, 0, merge=sum_fold)
+sum_fold = Fold("sum", plain, add, 0, finish=divide)  # by a count of 1 for sums
+integer_sum_fold = Fold("integer_sum", plain, add, 0)
+count_fold = Fold("count_nonzero", one_if_nonzero, add, 0, merge=integer_sum_fold)
+zero_if_nan_map = Map1(zero_if_nan)
 
 # ---------------------------------------------------------------- backward
 
@@ -84,11 +83,11 @@ quotient_map = Map1(divide)
 
 
 @exact
-def gradient_unless_nan(x, p, dy):
+def gradient_unless_nan(x, dy):
     return dy if x == x else ZERO
 
 
-nansum_spread = Spread("nansum_backward", gradient_unless_nan)
+nansum_gradient_map = Map2(gradient_unless_nan)
 
 # ---------------------------------------------------------------- autograd
 
@@ -99,7 +98,8 @@ class SumOp(Op):
     @staticmethod
     def forward(ctx: Context, x, dims, keepdim):
         ctx.shape, ctx.dims, ctx.keepdim = x.shape, dims, keepdim
-        return sum_fold.over(x, dims, keepdim)
+        fold = sum_fold if x.dtype.kind == "f" else integer_sum_fold
+        return fold.over(x, dims, keepdim)
 
     @staticmethod
     def backward(ctx: Context, dy):
@@ -113,7 +113,7 @@ class MeanOp(Op):
     def forward(ctx: Context, x, dims, keepdim):
         ctx.shape, ctx.dims, ctx.keepdim = x.shape, dims, keepdim
         ctx.count = math.prod([x.shape[dim] for dim in dims])
-        return mean_fold.over(x, dims, keepdim, ctx.count)
+        return sum_fold.over(x, dims, keepdim, ctx.count)
 
     @staticmethod
     def backward(ctx: Context, dy):
@@ -125,16 +125,14 @@ class NansumOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, dims, keepdim):
-        lines, ctx.arrangement = arrange(x, dims)
-        ctx.keepdim = keepdim
-        ctx.save(lines)
-        return ctx.arrangement.reduced(nansum_fold(lines), keepdim)
+        ctx.dims, ctx.keepdim = dims, keepdim
+        ctx.save(x)
+        return sum_fold.over(zero_if_nan_map(x), dims, keepdim)
 
     @staticmethod
     def backward(ctx: Context, dy):
-        (lines,) = ctx.saved
-        gradient = ctx.arrangement.flat(dy, ctx.keepdim)
-        return ctx.arrangement.full(nansum_spread(lines, gradient, gradient)), None, None
+        (x,) = ctx.saved
+        return nansum_gradient_map(x, dy if ctx.keepdim else insert_dims(dy, ctx.dims)), None, None
 
 
 # ---------------------------------------------------------------- public

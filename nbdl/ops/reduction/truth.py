@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.ops.elementwise.casting import cast
 from nbdl.ops.reduction.arguments import Dims
-from nbdl.ops.reduction.fold import Fold
-from nbdl.ops.reduction.sums import axes_of, one_if_nonzero
+from nbdl.ops.reduction.fold import Fold, plain
+from nbdl.ops.reduction.sums import axes_of
 from nbdl.runtime.checks import check_dims
 from nbdl.runtime.dtypes import BOOL
 from nbdl.runtime.jit import exact
 
 UINT8 = np.dtype(np.uint8)
+INT32 = np.dtype(np.int32)  # the narrowest numbers that the lanes of a warp exchange
 
 # ---------------------------------------------------------------- reference
 
@@ -42,17 +44,16 @@ def _or(a, b):
     return a | b
 
 
-all_fold = Fold("all", one_if_nonzero, _and, 1)
-any_fold = Fold("any", one_if_nonzero, _or, 0)
+all_fold = Fold("all", plain, _and, 1)
+any_fold = Fold("any", plain, _or, 0)
 
 # ---------------------------------------------------------------- public
 
 
 def _truth(fold: Fold, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     array: Any = input._array
-    bytes_ = array.view(UINT8) if array.dtype == BOOL else array
-    y = fold.over(bytes_, check_dims("dim", dim, input.ndim), keepdim, dtype=UINT8)
-    return Tensor(y if array.dtype == UINT8 else y.view(BOOL))
+    y = fold.over(cast(array, BOOL).view(UINT8), check_dims("dim", dim, input.ndim), keepdim, dtype=INT32)
+    return Tensor(cast(y, UINT8 if array.dtype == UINT8 else BOOL))
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
