@@ -249,6 +249,17 @@ def test_in_place_writes_to_the_same_memory():
     assert y.tolist() == [[2, 1, 2], [3, 1, 3]]
 
 
+def test_in_place_on_overlapping_memory():
+    x = nbdl.arange(5)
+    x[1:].copy_(x[:-1])
+    assert x.tolist() == [0, 0, 1, 2, 3]
+    y = nbdl.arange(5).float()
+    y[1:].add_(y[:-1])
+    assert y.tolist() == [0, 1, 3, 5, 7]
+    with pytest.raises(nbdl.ArgumentError, match="input"):
+        nbdl.zeros(1).expand(3).add_(1)
+
+
 def test_in_place_takes_part_in_the_graph():
     x = nbdl.tensor([1.0, 2.0], requires_grad=True)
     y = x * 3

@@ -20,7 +20,7 @@ from nbdl.ops.elementwise.operands import as_operand, computing_dtype, typed_num
 from nbdl.ops.shape.views import expand
 from nbdl.runtime import arrays
 from nbdl.runtime.dtypes import can_cast
-from nbdl.runtime.errors import DTypeError, GradientError, ShapeError
+from nbdl.runtime.errors import ArgumentError, DTypeError, GradientError, ShapeError
 
 # ---------------------------------------------------------------- machinery
 
@@ -35,13 +35,17 @@ def check_writable(input: Tensor) -> None:
 
 def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> Tensor:
     """`input = function(input, *arguments)`, in the input's memory."""
+    _check_places(input)
     recording = is_grad_enabled() and (
         input.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in (*arguments, *options.values()))
     )
     if not recording:
         result = function(input, *arguments, **options)
         _check_result(input, result)
-        arrays.copy_into(input._array, cast(result._array, input._array.dtype))
+        written = cast(result._array, input._array.dtype)
+        if arrays.owner(written) is arrays.owner(input._array):  # it would be read after it was written
+            written = cast_map(written)
+        arrays.copy_into(input._array, written)
         input._version[0] += 1
         return input
     check_writable(input)
@@ -56,6 +60,13 @@ def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, *
     input._version[0] += 1
     input._node, input._output, input.requires_grad = result._node, result._output, result.requires_grad
     return input
+
+
+def _check_places(input: Tensor) -> None:
+    """Raises ArgumentError if elements share a place in memory, as after expand()."""
+    array = input._array
+    if 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
+        raise ArgumentError("input: its elements share places in memory (expand); clone() it before writing to it")
 
 
 def _check_result(input: Tensor, result: Tensor) -> None:
@@ -93,6 +104,7 @@ def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Any) -> Calla
                 y.shape != x.shape
                 or y.dtype != x.dtype
                 or not y.flags.c_contiguous
+                or (y is not x and arrays.owner(y) is arrays.owner(x))
                 or (is_grad_enabled() and (input.requires_grad or other.requires_grad))
             ):
                 return slow(input, other)

@@ -12,8 +12,9 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, wrap
 from nbdl.ops.elementwise.casting import cast, to_dtype
-from nbdl.ops.elementwise.layout import broadcast_shape, sum_to
+from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2
+from nbdl.runtime import arrays
 from nbdl.runtime.dtypes import BOOL, FLOAT32, FLOAT64, INT64, get_default_dtype, result_type
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
 
@@ -127,8 +128,6 @@ class UnaryOp(Op):
 
 def zeros_like(x: Any) -> Any:
     """A contiguous array of zeros, of the shape and dtype of x."""
-    from nbdl.runtime import arrays
-
     return arrays.full(x.shape, 0, x.dtype)
 
 
@@ -159,7 +158,6 @@ class BinaryOp(Op):
     Attributes:
         value: The map of the function.
         result: The dtype of the result where it is not that of the operands.
-        by_number: The Op for (tensor, number); this one when None.
         of_number: The Op for (number, tensor), called with the tensor first.
     """
 
@@ -232,8 +230,3 @@ def _meet_pair(
     if floating and dtype.kind != "f":
         return meet(names, (input, other), get_default_dtype())
     return dtype, operands
-
-
-def broadcast_shape_of(*operands: Any) -> tuple[int, ...]:
-    """The common shape of tensors and numbers."""
-    return broadcast_shape(*[value.shape for value in operands if isinstance(value, Tensor)])

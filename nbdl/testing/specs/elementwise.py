@@ -75,7 +75,7 @@ def _of_integers(name: str, reference: Reference, kinds: Sequence[str] = ("int64
     def inputs(draw: Draw) -> dict[str, Any]:
         values = draw.integers(draw.shape(max_size=4), -9, 9)
         dtype = draw.choice(kinds)
-        return {"input": (abs(values) if dtype == "uint8" else values).astype(dtype)}
+        return {"input": np.asarray(abs(values) if dtype == "uint8" else values).astype(dtype)}
 
     return OpSpec(
         function=getattr(ops, name),
@@ -300,7 +300,7 @@ DTYPES = ("int64", "int32", "uint8", "bool", "float64")
 
 def _to_inputs(draw: Draw) -> dict[str, Any]:
     values = draw.array(draw.shape(max_size=4), 0, 9)
-    return {"input": values.astype(draw.choice(DTYPES)), "dtype": np.dtype(draw.choice(DTYPES[:4]))}
+    return {"input": np.asarray(values.astype(draw.choice(DTYPES))), "dtype": np.dtype(draw.choice(DTYPES[:4]))}
 
 
 def _to_reference(input, dtype=None, device=None):
