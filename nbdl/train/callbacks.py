@@ -84,9 +84,8 @@ class EarlyStopping(Callback):
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, record["epoch"]
             if self.restore_best:
-                self.best_weights = {
-                    name: np.array(value.detach()) for name, value in trainer.model.state_dict().items()
-                }
+                weights = trainer.model.state_dict()
+                self.best_weights = {name: np.array(value.detach().to("cpu")) for name, value in weights.items()}
         elif record["epoch"] - self.best_epoch >= self.patience:
             trainer.stop = True
 

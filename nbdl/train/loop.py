@@ -32,8 +32,8 @@ Metric = Callable[[Tensor, Tensor], float]
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Share of samples whose largest output [N, C] is that of their class id [N]."""
-    predicted = np.asarray(outputs.detach().argmax(1))
-    return int(np.count_nonzero(predicted == np.asarray(targets))) / len(predicted)
+    predicted = np.asarray(outputs.detach().argmax(1).to("cpu"))
+    return int(np.count_nonzero(predicted == np.asarray(targets.to("cpu")))) / len(predicted)
 
 
 class Trainer:
@@ -280,7 +280,7 @@ class Trainer:
         if self.checkpoints is None:
             return None
         for name, value in self.model.state_dict().items():
-            array = np.asarray(value.detach())
+            array = np.asarray(value.detach().to("cpu"))
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise self._diverged(f"{name}: expected finite weights, got NaN or infinity")
         return self.checkpoints.save(self.state_dict())
