@@ -164,7 +164,7 @@ def _loss_of(
     """L as a function of the leaf's values alone."""
 
     def loss(values: np.ndarray) -> float:
-        kept, leaf._array = leaf._array, values
+        kept, leaf._array = leaf._array, np.asarray(values)  # sums of 0-dimensional arrays are no arrays
         try:
             outputs = [y._array for y in call()]  # taken here: a function may return the leaf itself
         finally:
