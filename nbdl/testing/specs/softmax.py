@@ -82,7 +82,8 @@ def gumbel_softmax_total(logits: Tensor, tau: float = 1.0, hard: bool = False, d
     return gumbel_softmax(logits, tau, hard, dim=dim).sum(dim)
 
 
-gumbel_softmax_total.__wrapped__ = gumbel_softmax
+gumbel_softmax_total.__name__ = "gumbel_softmax"
+gumbel_softmax_total.__wrapped__ = gumbel_softmax  # the function that the row stands for
 
 SPECS = [
     *rows(softmax, softmax_reference),
