@@ -26,6 +26,7 @@ from mkdocs.exceptions import PluginError
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+import nbdl
 from nbdl import ops
 
 DOCS = Path(__file__).parent
@@ -102,9 +103,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def family_reference(family: str) -> str:
-    """The reference entries of a family: of each file, the functions that `nbdl.ops` makes public."""
+    """The reference entries of a family: of each file, the functions that `nbdl` or `nbdl.ops` makes public."""
     members: dict[str, list[str]] = {}
-    for name, function in vars(ops).items():
+    for name, function in {**vars(nbdl), **vars(ops)}.items():
         module = getattr(function, "__module__", "")
         if inspect.isfunction(function) and f"{module}.".startswith(f"nbdl.ops.{family}.") and not name.startswith("_"):
             members.setdefault(module, []).append(function.__name__)
