@@ -57,6 +57,9 @@ SHORT = 128
 GROUP = 2048
 """Elements of short rows that are worked on together: they stay in the nearest cache."""
 
+LOSS, HIGHEST, SUM = 0, 1, 2
+"""What is noted of each row: its loss, its greatest score, the sum of the exponentials of its scores less that."""
+
 # ---------------------------------------------------------------- reference
 
 
@@ -83,11 +86,11 @@ def cross_entropy_reference(input, target, weight=None, ignore_index=-100, reduc
 
 
 @cpu_kernel
-def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, highest, sums, e, start, stop):
-    """x [N, C]; target, losses [N]; weight [C] or [0]; smoothing [1]. One task a row.
+def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, notes, e, start, stop):
+    """x [N, C]; target [N]; weight [C] or [0]; smoothing [1]; notes [3, N]. One task a row.
 
-    highest and sums [N] take the rows' greatest scores and the sums of their exponentials, e those exponentials if it
-    is [N, C], for short rows, and not [0, 0]. A row whose id is no class gets the loss NaN.
+    notes takes the rows' losses, their greatest scores and the sums of their exponentials; e takes those exponentials
+    if it is [N, C], for short rows, and not [0, 0]. A row whose id is no class gets the loss NaN.
     """
     c = unsigned(x.shape[1])
     weighted = weight.shape[0] > 0
@@ -95,7 +98,7 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, hig
     rows = max(GROUP // max(x.shape[1], 1), 1)
     for first in range(start, stop, rows):
         last = min(first + rows, stop)
-        # 1. The logarithms of the sums of exponentials, in `losses`.
+        # 1. The logarithms of the sums of exponentials, in place of the losses.
         if e.shape[0] > 0:
             for row in range(first, last):
                 high = x.dtype.type(-np.inf)
@@ -103,14 +106,14 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, hig
                     high = maximum(high, x[row, j])
                 for j in range(c):
                     e[row, j] = x[row, j] - high
-                highest[row] = high
+                notes[HIGHEST, row] = high
             for i in range(unsigned(first * x.shape[1]), unsigned(last * x.shape[1])):
                 flat[i] = exp(flat[i])
             for row in range(first, last):
                 total = x.dtype.type(0)
                 for j in range(c):
                     total += e[row, j]
-                sums[row] = total
+                notes[SUM, row] = total
         else:
             for row in range(first, last):
                 high = x.dtype.type(-np.inf)
@@ -120,19 +123,19 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, hig
                         high = maximum(high, x[row, j])
                     for j in range(c):
                         total += exp(x[row, j] - high)
-                highest[row] = high
-                sums[row] = total
+                notes[HIGHEST, row] = high
+                notes[SUM, row] = total
         for row in range(unsigned(first), unsigned(last)):
-            losses[row] = log(sums[row])
+            notes[LOSS, row] = log(notes[SUM, row])
         # 2. The losses.
         for row in range(first, last):
             t = target[row]
             if t == ignore:
-                losses[row] = 0
+                notes[LOSS, row] = 0
             elif t < 0 or t >= x.shape[1]:
-                losses[row] = np.nan
+                notes[LOSS, row] = np.nan
             else:
-                high, logarithm = highest[row], losses[row]
+                high, logarithm = notes[HIGHEST, row], notes[LOSS, row]
                 loss = (x.dtype.type(1) - smoothing[0]) * minus_log_probability(x[row, t], high, logarithm)
                 if weighted:
                     loss *= weight[t]
@@ -142,11 +145,11 @@ def _cross_entropy_forward_cpu(x, target, weight, ignore, smoothing, losses, hig
                         value = minus_log_probability(x[row, j], high, logarithm)
                         smooth += value * weight[j] if weighted else value
                     loss += smoothing[0] / x.dtype.type(x.shape[1]) * smooth
-                losses[row] = loss
+                notes[LOSS, row] = loss
 
 
 @cuda_kernel
-def _cross_entropy_forward_cuda(x, target, weight, ignore, smoothing, losses, highest, sums, e):
+def _cross_entropy_forward_cuda(x, target, weight, ignore, smoothing, notes, e):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
@@ -172,17 +175,17 @@ def _cross_entropy_forward_cuda(x, target, weight, ignore, smoothing, losses, hi
         smooth = warp_sum(smooth) * smoothing[0] / x.dtype.type(c)
     if cuda.threadIdx.x == 0:
         t = target[row]
-        highest[row] = high
-        sums[row] = total
+        notes[HIGHEST, row] = high
+        notes[SUM, row] = total
         if t == ignore:
-            losses[row] = 0
+            notes[LOSS, row] = 0
         elif t < 0 or t >= c:
-            losses[row] = x.dtype.type(np.nan)
+            notes[LOSS, row] = x.dtype.type(np.nan)
         else:
             loss = (x.dtype.type(1) - smoothing[0]) * minus_log_probability(x[row, t], high, logarithm)
             if weighted:
                 loss *= weight[t]
-            losses[row] = loss + smooth
+            notes[LOSS, row] = loss + smooth
 
 
 EXP_WORK = 8
@@ -261,8 +264,8 @@ class_loss_total = Kernel(
 
 
 @cpu_kernel
-def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoothing, highest, sums, dx, start, stop):
-    """dy [N] or [1]; tally [2]; smoothing [1]; x, dx [N, C]; target, highest, sums [N]; weight [C] or [0].
+def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoothing, notes, dx, start, stop):
+    """dy [N] or [1]; tally [2]; smoothing [1]; x, dx [N, C]; target [N]; notes [3, N]; weight [C] or [0].
 
     x holds the exponentials if `kept`, else the scores. One task a row.
     """
@@ -282,12 +285,12 @@ def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoo
             continue
         g = dy[row if dy.shape[0] > 1 else 0] / tally[0]
         sharp = (x.dtype.type(1) - smoothing[0]) * (weight[t] if weighted else x.dtype.type(1))
-        factor = g * (sharp + share * all_weights) / sums[row]
+        factor = g * (sharp + share * all_weights) / notes[SUM, row]
         if kept:
             for j in range(c):
                 dx[row, j] = factor * x[row, j]
         else:
-            high = highest[row]
+            high = notes[HIGHEST, row]
             for j in range(c):
                 dx[row, j] = factor * exp(x[row, j] - high)
         if smoothing[0] > 0:
@@ -297,7 +300,7 @@ def _cross_entropy_backward_cpu(dy, tally, x, kept, target, weight, ignore, smoo
 
 
 @cuda_kernel
-def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smoothing, highest, sums, dx):
+def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smoothing, notes, dx):
     """As the CPU twin. One warp a row."""
     row = cuda.blockIdx.x
     c = x.shape[1]
@@ -316,9 +319,9 @@ def _cross_entropy_backward_cuda(dy, tally, x, kept, target, weight, ignore, smo
     else:
         g = dy[row if dy.shape[0] > 1 else 0] / tally[0]
         sharp = (x.dtype.type(1) - smoothing[0]) * (weight[t] if weighted else x.dtype.type(1))
-        factor = g * (sharp + share * all_weights) / sums[row]
+        factor = g * (sharp + share * all_weights) / notes[SUM, row]
         for j in range(cuda.threadIdx.x, c, WARP):
-            value = factor * (x[row, j] if kept else exp(x[row, j] - highest[row]))
+            value = factor * (x[row, j] if kept else exp(x[row, j] - notes[HIGHEST, row]))
             if smoothing[0] > 0:
                 value -= g * share * (weight[j] if weighted else x.dtype.type(1))
             if j == t:
@@ -365,21 +368,22 @@ class CrossEntropyOp(Op):
         n, c = rows.shape
         ids = rows_of_ids(target)
         kept = c < SHORT
-        losses, highest, sums = memory.empty((3, n), x.dtype)
+        notes = memory.empty((3, n), x.dtype)
         e = memory.empty((n, c) if kept else (0, 0), x.dtype)
-        cross_entropy_forward(rows, ids, weight, ignore, smoothing, losses, highest, sums, e)
+        cross_entropy_forward(rows, ids, weight, ignore, smoothing, notes, e)
+        losses = notes[LOSS]
         y, tally = total_of_class_losses(losses, ids, weight, ignore, c, reduction == "mean")
         ctx.save(e if kept else rows, ids)
-        ctx.options = x.shape, kept, weight, ignore, smoothing, highest, sums, tally
+        ctx.options = x.shape, kept, weight, ignore, smoothing, notes, tally
         return losses.reshape(target.shape) if reduction == "none" else y
 
     @staticmethod
     def backward(ctx: Context, dy):
         scores, ids = ctx.saved
-        shape, kept, weight, ignore, smoothing, highest, sums, tally = ctx.options
+        shape, kept, weight, ignore, smoothing, notes, tally = ctx.options
         dx = memory.empty(scores.shape, scores.dtype)
         dy = arrays.contiguous(dy).reshape(-1)
-        cross_entropy_backward(dy, tally, scores, kept, ids, weight, ignore, smoothing, highest, sums, dx)
+        cross_entropy_backward(dy, tally, scores, kept, ids, weight, ignore, smoothing, notes, dx)
         return (dx if dx.shape == shape else from_rows(dx, shape)), None, None
 
 
