@@ -166,6 +166,17 @@ def test_gradient_of_a_table_looked_up_many_times():
     np.testing.assert_allclose(weight.grad._array, 1.0)
 
 
+def test_an_index_changed_after_the_forward_pass_does_no_harm():
+    index = Tensor(np.array([0, 2]))
+    for read in (lambda x: x[index], lambda x: ops.gather(x, 0, index), lambda x: ops.index_select(x, 0, index)):
+        x = tensor([1, 2, 3], requires_grad=True)
+        y = read(x)
+        index._array[:] = 1 << 40
+        y.sum().backward()
+        assert x.grad.tolist() == [1, 0, 1]
+        index._array[:] = (0, 2)
+
+
 def test_extremes_that_tie_share_the_gradient():
     x = tensor([3.0, 0.0], requires_grad=True)
     src = tensor([3.0, 3.0, 1.0], requires_grad=True)

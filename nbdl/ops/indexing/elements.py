@@ -25,7 +25,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.indexing.rows import row_numbers
 from nbdl.ops.shape.views import expand
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.checks import check_dim, check_same_dtype
+from nbdl.runtime.checks import check_choice, check_dim, check_same_dtype
 from nbdl.runtime.errors import DTypeError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
@@ -219,28 +219,28 @@ class Columns:
         arrays.copy_into(target, part.reshape(target.shape))
 
 
-def columns_of(input: Tensor, dim: int, index: Any, src: Tensor | None = None) -> tuple[int, Columns]:
-    """The dimension and the index of a call, checked."""
+def columns_of(input: Tensor, dim: int, index: Any, src: Tensor | None = None) -> Columns:
+    """The index of a call along a dimension, checked."""
     if not isinstance(index, Tensor) or index._array.dtype.kind not in "iu":
         raise DTypeError(f"index: expected a tensor of integers, got {getattr(index, 'dtype', type(index).__name__)}")
     x, ids = input._array, index._array
     dim = check_dim("dim", dim, x.ndim)
-    if ids.size == 0 and ids.ndim != x.ndim:
+    if ids.size == 0 and ids.ndim != x.ndim:  # nothing is nothing in any rank
         ids = ids.reshape((0,) * max(x.ndim, 1))
     if max(ids.ndim, 1) != max(x.ndim, 1):
         raise ShapeError(f"index: expected {x.ndim} dimensions as in input, got shape {list(ids.shape)}")
-    for d, size in enumerate(ids.shape):
-        if d != dim and size > x.shape[d]:
-            raise ShapeError(
-                f"index: expected sizes of at most {list(x.shape)} except in dimension {dim}, got {list(ids.shape)}"
-            )
-        if src is not None and (src.ndim == 0 or size > src.shape[d]) and (src.ndim or size > 1):
+    if any(size > x.shape[d] for d, size in enumerate(ids.shape) if d != dim):
+        raise ShapeError(
+            f"index: expected sizes of at most {list(x.shape)} except in dimension {dim}, got {list(ids.shape)}"
+        )
+    if src is not None:
+        if max(src.ndim, 1) != max(x.ndim, 1):
+            raise ShapeError(f"src: expected {x.ndim} dimensions as in input, got shape {list(src.shape)}")
+        if any(size > limit for size, limit in zip(ids.shape, src.shape or (1,), strict=False)):
             raise ShapeError(f"index: expected sizes of at most {list(src.shape)}, those of src, got {list(ids.shape)}")
-    if src is not None and max(src.ndim, 1) != max(x.ndim, 1):
-        raise ShapeError(f"src: expected {x.ndim} dimensions as in input, got shape {list(src.shape)}")
     if ids.ndim != x.ndim:  # one element with or without a dimension is the same here
-        return dim, _scalar_columns(x, ids)
-    return dim, Columns(x, dim, ids)
+        return _scalar_columns(x, ids)
+    return Columns(x, dim, ids)
 
 
 def _scalar_columns(x: Any, ids: Any) -> Columns:
@@ -357,7 +357,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         tensor([[1, 1],
                 [4, 3]])
     """
-    _, columns = columns_of(input, dim, index)
+    columns = columns_of(input, dim, index)
     return GatherOp.apply(input, columns)
 
 
@@ -439,13 +439,12 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float, *, redu
         if isinstance(index, Tensor):
             src = expand(src, index.shape)
     if reduce is not None:
-        from nbdl.ops.indexing.reductions import scatter_reduce
-        from nbdl.runtime.checks import check_choice
+        from nbdl.ops.indexing.reductions import scatter_reduce  # which stands on this module
 
         name = {"add": "sum", "multiply": "prod"}[check_choice("reduce", reduce, ("add", "multiply"))]
         return scatter_reduce(input, dim, index, src, name)
     check_same_dtype("src", src, "input", input)
-    _, columns = columns_of(input, dim, index, src)
+    columns = columns_of(input, dim, index, src)
     return ScatterOp.apply(input, src, columns)
 
 
@@ -474,5 +473,5 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         tensor([4., 0., 2.])
     """
     check_same_dtype("src", src, "input", input)
-    _, columns = columns_of(input, dim, index, src)
+    columns = columns_of(input, dim, index, src)
     return ScatterAddOp.apply(input, src, columns)

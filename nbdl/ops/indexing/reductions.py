@@ -263,5 +263,5 @@ def scatter_reduce(
     """
     kind = REDUCTIONS[check_choice("reduce", reduce, REDUCTIONS)]
     check_same_dtype("src", src, "input", input)
-    _, columns = columns_of(input, dim, index, src)
+    columns = columns_of(input, dim, index, src)
     return ScatterReduceOp.apply(input, src, columns, kind, bool(include_self))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.runtime import threads
+from nbdl.runtime import memory, threads
 from nbdl.runtime.errors import DTypeError, IndexRangeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 
@@ -24,25 +24,21 @@ from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda
 
 
 @cpu_function
-def _bounds(ids):
-    """The smallest and the largest of ids [K], K > 0."""
+def _renumber(ids, count, numbers):
+    """Sets numbers [K] to ids [K], K > 0, negative ones counted from the end; returns the smallest and largest id."""
     lowest = ids[0]
     highest = ids[0]
     for k in range(ids.shape[0]):
         lowest = min(lowest, ids[k])
         highest = max(highest, ids[k])
+        numbers[k] = ids[k] + count if ids[k] < 0 else ids[k]
     return lowest, highest
-
-
-@cpu_function
-def _wrap(ids, count, wrapped):
-    """wrapped [K] = ids [K], negative ones counted from the end."""
-    for k in range(ids.shape[0]):
-        wrapped[k] = ids[k] + count if ids[k] < 0 else ids[k]
 
 
 def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) -> np.ndarray:
     """The ids as contiguous int64 [K], all in [0, count).
+
+    They are a copy: backward reads them again, unchecked, whatever became of the index meanwhile.
 
     Args:
         name: The argument's name in messages.
@@ -57,9 +53,10 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
     if ids.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected integers, got {ids.dtype}")
     flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
+    numbers = memory.empty(flat.shape, np.int64)
     if flat.size == 0:
-        return flat
-    lowest, highest = _bounds(flat)
+        return numbers
+    lowest, highest = _renumber(flat, count, numbers)
     smallest = -count if negative else 0
     if lowest < smallest or highest >= count:
         wrong = lowest if lowest < smallest else highest
@@ -67,11 +64,7 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
         where = f" at index {[int(i) for i in place]}" if ids.ndim else ""
         expected = f"integers in [{smallest}, {count - 1}]" if count else "no index into a dimension of size 0"
         raise IndexRangeError(f"{name}: expected {expected}, got {wrong}{where}")
-    if lowest < 0:
-        wrapped = np.empty_like(flat)
-        _wrap(flat, count, wrapped)
-        return wrapped
-    return flat
+    return numbers
 
 
 # ---------------------------------------------------------------- gather
