@@ -51,6 +51,15 @@ def pairs(low: float = -2.0, high: float = 2.0, numbers: bool = True, **options:
     return inputs
 
 
+def crosswise(draw: Draw) -> dict[str, Any]:
+    """Two tensors of four dimensions, of which no two can be read as one: each is repeated along every other one."""
+    full = tuple(draw.integer(2, 3) for _ in range(4))
+    even = (1, full[1], 1, full[3])
+    odd = (full[0], 1, full[2], 1)
+    first, second = draw.choice(((even, odd), (odd, even), (full, even), (odd, full)))
+    return {"input": draw.array(first), "other": draw.array(second)}
+
+
 def whole_pairs(low: int = -6, high: int = 6, nonzero: bool = False, numbers: bool = True) -> Inputs:
     """Two integer tensors, or a tensor and an integer."""
 
@@ -149,6 +158,7 @@ ARITHMETIC = [
     _row("sub", lambda a, b, alpha: a - alpha * b, _with_alpha, (NO_ALPHA,), variant="alpha"),
     _row("sub", np.subtract, whole_pairs(), (), gradient=False, variant="integers"),
     _row("mul", np.multiply, pairs()),
+    _row("mul", np.multiply, crosswise, (), variant="crosswise"),
     _row("mul", np.multiply, whole_pairs(), (), gradient=False, variant="integers"),
     _row("div", divide_reference, _divided, (SHAPES, WORD, NO_MODE)),
     _row("div", divide_reference, pairs(0.5, 2), (), variant="numbers"),

@@ -11,7 +11,7 @@ ELEMENTWISE = (
             "missing term",
             "            from_b = np.uint64(i * b_steps[0] + j * b_steps[1] + k * b_steps[2])",
             "            from_b = np.uint64(i * b_steps[0] + j * b_steps[1])",
-            forward("add]"),
+            forward("mul:crosswise"),
         ),
         (
             "wrong axis",
@@ -19,7 +19,7 @@ ELEMENTWISE = (
             "            i, j, k = row // (n1 * n2), row // n2 % n1, row % n2",
             "            row, last = index // n3, index % n3\n"
             "            i, j, k = row // (n1 * n2), row // n1 % n2, row % n2",
-            twins("add]"),
+            twins("mul:crosswise"),
         ),
         (
             "bound",
@@ -30,7 +30,7 @@ ELEMENTWISE = (
     ),
     *bugs(
         "ops/elementwise/arithmetic.py",
-        ("sign", "    return -dy * (a / b / b)", "    return dy * (a / b / b)", gradients("div]")),
+        ("sign", "    return -dy * (y / b)", "    return dy * (y / b)", gradients("div]")),
         ("missing term", "    return -dy * y * y\n", "    return -dy * y\n", gradients("reciprocal")),
     ),
     *bugs(
@@ -48,7 +48,7 @@ ELEMENTWISE = (
             "constant",
             "    return dy * (type(a)(0.5) if a == b else type(a)(0) if a < b else type(a)(1))",
             "    return dy * (type(a)(1) if a == b else type(a)(0) if a < b else type(a)(1))",
-            ops("maximum and ties"),
+            "tests/test_elementwise.py -k share_the_gradient",
         ),
         (
             "bound",
@@ -149,8 +149,8 @@ ACTIVATIONS = (
         ),
         (
             "bound",
-            "min(samples, (chunk + 1) * ROWS)):\n            for i in range(size):",
-            "min(samples, (chunk + 1) * ROWS - 1)):\n            for i in range(size):",
+            "    count = (min(samples, first + ROWS) - first) * size\n    for c",
+            "    count = (min(samples, first + ROWS) - first) * size - 1\n    for c",
             twins("prelu"),
         ),
     ),

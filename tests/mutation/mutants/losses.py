@@ -30,7 +30,7 @@ SOFTMAX = bugs(
         "    highest = warp_max(highest)\n    total = x.dtype.type(0)\n    for j in range(cuda.threadIdx.x, d, WARP):\n"
         "        e =",
         "    total = x.dtype.type(0)\n    for j in range(cuda.threadIdx.x, d, WARP):\n        e =",
-        twins("softmax]"),
+        twins("softmax:long"),
     ),
     (
         "reduction",
