@@ -16,6 +16,7 @@ from nbdl.ops.dropout import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
+from nbdl.ops.gumbel import gumbel_softmax  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.indexing import selection
 from nbdl.ops.loss import *  # noqa: F403
@@ -24,7 +25,7 @@ from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
-from nbdl.ops.softmax import gumbel_softmax, log_softmax, softmax, softmax2d, softmin  # noqa: F401
+from nbdl.ops.softmax import log_softmax, softmax, softmax2d, softmin  # noqa: F401
 
 METHODS: dict[str, Any] = {
     # elementwise

@@ -18,8 +18,7 @@ Scores of minus infinity get probability 0; a line of nothing else gives NaN. Li
 [N, D]; along another one they are the columns of [O, D, I], worked on 256 at a time, row by row, so that memory is
 read in order.
 
-Source: Bridle (1990), "Probabilistic Interpretation of Feedforward Classification Network Outputs"; Jang, Gu and
-Poole (2017), "Categorical Reparameterization with Gumbel-Softmax", equation 2.
+Source: Bridle (1990), "Probabilistic Interpretation of Feedforward Classification Network Outputs".
 """
 
 from __future__ import annotations
@@ -29,22 +28,17 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.creation import empty_like, exponential_, zeros_like
-from nbdl.ops.elementwise import clamp
-from nbdl.ops.elementwise import log as elementwise_log
-from nbdl.ops.indexing import scatter
 from nbdl.ops.reduction.arguments import float_input
 from nbdl.ops.reduction.arrangement import arrange
-from nbdl.ops.reduction.extremes import argmax
 from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
 from nbdl.runtime import memory
-from nbdl.runtime.checks import check_dim, check_float, check_number, check_rank
+from nbdl.runtime.checks import check_dim, check_rank
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
 from nbdl.runtime.vecmath import exp, log
 
-LEAST_EXPONENTIAL = 1e-8
-"""Smallest waiting time of `gumbel_softmax`: under the least positive one that is drawn, over 0."""
+GROUP = 2048
+"""Elements of short rows that are worked on together: they stay in the nearest cache."""
 
 # ---------------------------------------------------------------- reference
 
@@ -163,37 +157,54 @@ def _softmax_columns_cuda(x, y, highest, total):
 
 
 @cpu_kernel
-def _log_softmax_rows_cpu(x, y, start, stop):
-    """x, y [N, D]. One task a row."""
-    d = unsigned(x.shape[1])
-    for row in range(start, stop):
-        highest = x.dtype.type(-np.inf)
-        for j in range(d):
-            highest = maximum(highest, x[row, j])
-        total = x.dtype.type(0)
-        for j in range(d):
-            total += exp(x[row, j] - highest)
-        logarithm = log(total)
-        for j in range(d):
-            y[row, j] = _log_probability(x[row, j], highest, logarithm)
+def _log_softmax_rows_cpu(x, y, highest, total, start, stop):
+    """x, y [N, D]; highest, total [N], room for the rows' maxima and sums. One task a row.
+
+    The exponentials of several short rows are taken in one flat loop: a vector has no room for half a row.
+    """
+    d = x.shape[1]
+    flat = y.reshape(y.size)
+    rows = max(GROUP // max(d, 1), 1)
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        for row in range(first, last):
+            high = x.dtype.type(-np.inf)
+            for j in range(unsigned(d)):
+                high = maximum(high, x[row, j])
+            for j in range(unsigned(d)):
+                y[row, j] = x[row, j] - high
+            highest[row] = high
+        for i in range(unsigned(first * d), unsigned(last * d)):
+            flat[i] = exp(flat[i])
+        for row in range(first, last):
+            amount = x.dtype.type(0)
+            for j in range(unsigned(d)):
+                amount += y[row, j]
+            total[row] = amount
+        for row in range(unsigned(first), unsigned(last)):
+            total[row] = log(total[row])
+        for row in range(first, last):
+            high, logarithm = highest[row], total[row]
+            for j in range(unsigned(d)):
+                y[row, j] = _log_probability(x[row, j], high, logarithm)
 
 
 @cuda_kernel
-def _log_softmax_rows_cuda(x, y):
-    """x, y [N, D]. One warp a row."""
+def _log_softmax_rows_cuda(x, y, highest, total):
+    """As the CPU twin. One warp a row; the rooms are not used."""
     row = cuda.blockIdx.x
     d = x.shape[1]
-    highest = x.dtype.type(-np.inf)
+    largest = x.dtype.type(-np.inf)
     for j in range(cuda.threadIdx.x, d, WARP):
-        if x[row, j] > highest or x[row, j] != x[row, j]:
-            highest = x[row, j]
-    highest = warp_max(highest)
-    total = x.dtype.type(0)
+        if x[row, j] > largest or x[row, j] != x[row, j]:
+            largest = x[row, j]
+    largest = warp_max(largest)
+    amount = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, d, WARP):
-        total += exp(x[row, j] - highest)
-    logarithm = log(warp_sum(total))
+        amount += exp(x[row, j] - largest)
+    logarithm = log(warp_sum(amount))
     for j in range(cuda.threadIdx.x, d, WARP):
-        y[row, j] = _log_probability(x[row, j], highest, logarithm)
+        y[row, j] = _log_probability(x[row, j], largest, logarithm)
 
 
 @cpu_kernel
@@ -436,8 +447,13 @@ class SoftmaxOp(Op):
 class LogSoftmaxOp(SoftmaxOp):
     """y = log(softmax(x)) along one dimension: saves y."""
 
-    rows, columns = log_softmax_rows, log_softmax_columns
+    columns = log_softmax_columns
     backward_rows, backward_columns = log_softmax_backward_rows, log_softmax_backward_columns
+
+    @staticmethod
+    def rows(x, y):
+        room = memory.empty((2, x.shape[0]), x.dtype)
+        log_softmax_rows(x, y, room[0], room[1])
 
 
 # ---------------------------------------------------------------- public
@@ -551,40 +567,3 @@ def softmax2d(input: Tensor) -> Tensor:
     """
     check_rank("input", input, 3, 4)
     return softmax(input, -3)
-
-
-def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    r"""A draw from the classes in a form that has gradients: softmax of scores plus Gumbel noise.
-
-    $y = \mathrm{softmax}\big((x + g) / \tau\big)$ with $g = -\log(-\log u)$, u uniform in (0, 1).
-
-    Args:
-        logits: [*] scores x, float32 or float64.
-        tau: The temperature, over 0: the lower, the closer to one class.
-        hard: Return the greatest class as 1 and the others as 0, with the gradients of the soft draw.
-        eps: Not used, as in PyTorch.
-        dim: The dimension of the classes.
-
-    Returns:
-        [*], dtype of the logits; adds up to 1 along `dim`.
-
-    Raises:
-        DTypeError: The logits are not floating point.
-        IndexRangeError: The logits have no such dimension.
-        ArgumentError: A temperature of 0 or less.
-
-    Gradient:
-        For logits, that of the soft draw.
-
-    Source:
-        Jang, Gu and Poole (2017), "Categorical Reparameterization with Gumbel-Softmax", equation 2.
-    """
-    check_float("logits", logits)
-    check_number("tau", tau, 0.0, open_low=True)
-    dim = check_dim("dim", dim, logits.ndim)
-    waiting = clamp(exponential_(empty_like(logits)), min=LEAST_EXPONENTIAL)
-    soft = softmax((logits - elementwise_log(waiting)) / tau, dim)
-    if not hard:
-        return soft
-    chosen = scatter(zeros_like(logits), dim, argmax(soft, dim, keepdim=True), 1.0)
-    return chosen - soft.detach() + soft
