@@ -193,7 +193,7 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
         **options,
     )
     kept = f"; kept the weights of epoch {result.best_epoch}" if result.best_epoch < len(result.history) else ""
-    print(f"\n  trained    {len(result.history)} epochs in {result.seconds:.1f} s{kept}")
+    print(f"\n  trained    {_count(len(result.history), 'epoch')} in {result.seconds:.1f} s{kept}")
     print(f"  files      {result.folder}: {', '.join(result.files)}\n")
     for metric, value in reversed(result.metrics.items()):
         print(f"{metric}={value:.4f}")
@@ -263,13 +263,18 @@ def _announce(recipe: Recipe, task: Task, trainer: Trainer, folder: Path) -> Non
     from nbdl.runtime.threads import get_num_threads
 
     print(f"nbdl {nbdl.__version__}, {recipe.name}\n")
-    threads = get_num_threads()
-    where = f"{trainer.device}, {threads} thread{'s' if threads > 1 else ''}"
+    where = f"{trainer.device}, {_count(get_num_threads(), 'thread')}"
     for topic, text in [*task.summary.items(), ("device", where), ("output", folder)]:
         print(f"  {topic:<9}  {text}")
     if trainer.step:
-        print(f"  {'resumed':<9}  after {trainer.epoch} epochs and {trainer.batch} batches")
+        place = f"after {_count(trainer.epoch, 'epoch')} and {trainer.batch} of {len(task.loader)} batches"
+        print(f"  {'resumed':<9}  {place}")
     print(flush=True)
+
+
+def _count(number: int, noun: str) -> str:
+    """A number of things: "1 epoch", "2 epochs"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _list(words: list[str]) -> int:

@@ -99,7 +99,8 @@ def to_bytes(obj: Any, metadata: Mapping[str, str] | None = None) -> bytes:
             raise ArgumentError(f"metadata: the name {name!r} is reserved")
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps(_pack(obj, (), arrays))
-    contents = safetensors.numpy.save(arrays, {**(metadata or {}), "sha256": NO_DIGEST, "structure": structure})
+    texts = {**(metadata or {}), "sha256": NO_DIGEST, "structure": structure}
+    contents = _in_order(safetensors.numpy.save(arrays, texts))
     digest = hashlib.sha256(contents).hexdigest()
     return contents.replace(_digest_entry(NO_DIGEST), _digest_entry(digest), 1)
 
@@ -136,6 +137,16 @@ def _metadata(contents: bytes, name: str) -> dict[str, str]:
     except (ValueError, AttributeError, TypeError, RecursionError):
         got = "a damaged or another file" if contents else "an empty file"
         raise FileFormatError(f"{name}: expected a safetensors file, got {got}") from None
+
+
+def _in_order(contents: bytes) -> bytes:
+    """The same file with the texts of its header sorted: safetensors writes them in an order that changes each time."""
+    start = LENGTH_BYTES + int.from_bytes(contents[:LENGTH_BYTES], "little")
+    header = json.loads(contents[LENGTH_BYTES:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)  # the tensors start at a multiple of eight bytes
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + contents[start:]
 
 
 def _digest_entry(digest: str) -> bytes:

@@ -87,3 +87,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         nbdl.save({"version": 2}, path)
     assert nbdl.load(path) == {"version": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_same_object_makes_the_same_bytes():
+    objects = [{"가": nbdl.ones(3), "b": [1.5, '\x7f\t"x"'], "c": np.zeros((2, 0))} for _ in range(8)]
+    files = {serialization.to_bytes(value, {"one": "1", "two": "2", "three": "3"}) for value in objects}
+    assert len(files) == 1
+    assert serialization.from_bytes(files.pop())["b"] == objects[0]["b"]

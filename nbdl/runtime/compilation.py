@@ -13,7 +13,9 @@ class _Listener(event.Listener):
         self._callback = callback
 
     def on_start(self, event: event.Event) -> None:
-        self._callback(event.data["dispatcher"].py_func.__name__.strip("_").removesuffix("_cpu"))
+        function = event.data["dispatcher"].py_func
+        if function.__module__.startswith("nbdl.") and function.__name__.isidentifier():  # no glue of Numba's
+            self._callback(function.__name__.strip("_").removesuffix("_cpu"))
 
     def on_end(self, event: event.Event) -> None:
         pass
@@ -21,7 +23,7 @@ class _Listener(event.Listener):
 
 @contextmanager
 def on_compile(callback: Callable[[str], None]) -> Iterator[None]:
-    """Inside the block, calls `callback(name)` before each function that is compiled; not for those in the cache."""
+    """Inside the block, calls `callback(name)` before each function of nbdl that is compiled and not in the cache."""
     listener = _Listener(callback)
     event.register("numba:compile", listener)
     try:

@@ -75,7 +75,7 @@ class ProgressTable(Callback):
     def _on_compile(self, name: str) -> None:
         self._compiled += 1
         if self._epoch_bar is not None:
-            self._epoch_bar.set_description_str(f"compiling kernel {self._compiled}: {name}")
+            self._epoch_bar.set_description_str(f"compiling, once: kernel {self._compiled}, {name}")
         elif self._compiled == 1 and self.bar is None:
             self._print("compiling kernels; the next run finds them in the cache")
 
