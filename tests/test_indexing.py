@@ -72,6 +72,12 @@ def test_writing_through_views():
     assert x.tolist() == [[0, 9, 9], [0, 5, 7]]
 
 
+def test_writing_to_shared_places_is_refused():
+    x = tensor([1, 2, 3]).expand(2, 3)
+    with pytest.raises(nbdl.ArgumentError, match="share places"):
+        x[0] = 1.0
+
+
 def test_writing_into_a_graph():
     x = tensor([1, 2, 3], requires_grad=True)
     value = tensor(5.0, requires_grad=True)

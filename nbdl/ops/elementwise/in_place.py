@@ -35,7 +35,7 @@ def check_writable(input: Tensor) -> None:
 
 def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> Tensor:
     """`input = function(input, *arguments)`, in the input's memory."""
-    _check_places(input)
+    check_places(input)
     recording = is_grad_enabled() and (
         input.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in (*arguments, *options.values()))
     )
@@ -62,7 +62,7 @@ def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, *
     return input
 
 
-def _check_places(input: Tensor) -> None:
+def check_places(input: Tensor) -> None:
     """Raises ArgumentError if elements share a place in memory, as after expand()."""
     array = input._array
     if 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):

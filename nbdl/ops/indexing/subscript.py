@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, is_grad_enabled
-from nbdl.ops.elementwise.in_place import check_writable
+from nbdl.ops.elementwise.in_place import check_places, check_writable
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays, memory
@@ -351,6 +351,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
     Raises:
         IndexRangeError: An integer is out of range, there are too many of them, or a mask has the wrong shape.
+        ArgumentError: Elements of the input share places in memory, or a slice has a step of 0 or less.
         ShapeError: The value does not broadcast.
         GradientError: The input is a leaf that requires gradients, or a view whose base would need the gradient.
 
@@ -376,6 +377,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
 def assign(input: Tensor, op: type[Op], *arguments: Any) -> None:
     """Runs an operation that writes its first argument's memory, and gives the tensor its place in the graph."""
+    check_places(input)
     if not is_grad_enabled() or not (
         input.requires_grad or any(isinstance(argument, Tensor) and argument.requires_grad for argument in arguments)
     ):

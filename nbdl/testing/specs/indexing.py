@@ -22,7 +22,7 @@ from nbdl.runtime.errors import (
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/indexing"
+PAGE = "reference/ops/indexing"
 X = np.arange(6.0).reshape(2, 3)
 HALVES = np.array([0.5])
 
