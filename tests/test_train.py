@@ -205,6 +205,12 @@ def test_kill_during_save(tmp_path):
         process.stdout.close()
         state, _ = train.CheckpointFolder(tmp_path).load()
         assert (state["weights"] == state["epoch"]).all()
+    train.CheckpointFolder(tmp_path).sweep()
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "checkpoint.safetensors",
+        "checkpoint-previous.safetensors",
+        "checkpoint-next.safetensors",
+    }
 
 
 # ---------------------------------------------------------------- the loop

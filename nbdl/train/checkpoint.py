@@ -119,6 +119,11 @@ class CheckpointFolder:
                 faults.append(str(error))
         raise CheckpointError("; ".join(faults))
 
+    def sweep(self) -> None:
+        """Removes what processes that were killed while saving left behind."""
+        for path in self.newest.parent.glob("*.partial"):
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Removes the checkpoints of an earlier run."""
         for path in (self.newest, self.previous):

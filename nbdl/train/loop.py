@@ -265,6 +265,7 @@ class Trainer:
             CheckpointError: `resume`, and there is no checkpoint that fits this run.
         """
         self.checkpoints = CheckpointFolder(writable_folder(folder))
+        self.checkpoints.sweep()
         self.callbacks += [MetricsFile(folder), CurveFile(folder, title)]
         if resume:
             self.load_state_dict(self.checkpoints.load()[0])
