@@ -47,6 +47,10 @@ def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, eps: fl
     Gradient:
         For logits, that of the soft draw.
 
+    Example:
+        >>> nbdl.ops.gumbel_softmax(nbdl.zeros(4, 3), hard=True).sum(1)
+        tensor([1., 1., 1., 1.])
+
     Source:
         Jang, Gu and Poole (2017), "Categorical Reparameterization with Gumbel-Softmax", equation 2.
     """

@@ -564,6 +564,10 @@ def softmax2d(input: Tensor) -> Tensor:
 
     Gradient:
         For input.
+
+    Example:
+        >>> nbdl.ops.softmax2d(nbdl.zeros(1, 4, 1, 1)).flatten()
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
     check_rank("input", input, 3, 4)
     return softmax(input, -3)

@@ -105,6 +105,10 @@ def margin_ranking_loss(
 
     Gradient:
         For both inputs and the target.
+
+    Example:
+        >>> nbdl.ops.margin_ranking_loss(nbdl.tensor([1.0]), nbdl.tensor([3.0]), nbdl.tensor([1.0]), margin=0.5)
+        tensor(2.5000)
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
     check_float("input1", input1)
@@ -141,6 +145,10 @@ def hinge_embedding_loss(
 
     Gradient:
         For input.
+
+    Example:
+        >>> nbdl.ops.hinge_embedding_loss(nbdl.tensor([2.0, 0.5]), nbdl.tensor([1.0, -1.0]), reduction="none")
+        tensor([2.0000, 0.5000])
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
     check_float("input", input)
@@ -180,6 +188,11 @@ def cosine_embedding_loss(
 
     Gradient:
         For both inputs.
+
+    Example:
+        >>> x = nbdl.tensor([[1.0, 0.0]])
+        >>> nbdl.ops.cosine_embedding_loss(x, nbdl.tensor([[0.0, 1.0]]), nbdl.tensor([1.0]))
+        tensor(1.)
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
     check_float("input1", input1)
@@ -234,6 +247,11 @@ def triplet_margin_loss(
 
     Gradient:
         For anchor, positive and negative.
+
+    Example:
+        >>> anchor, near, far = (nbdl.tensor([[value]]) for value in (0.0, 1.0, 1.5))
+        >>> nbdl.ops.triplet_margin_loss(anchor, near, far)
+        tensor(0.5000)
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
     check_float("anchor", anchor)

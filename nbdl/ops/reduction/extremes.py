@@ -259,6 +259,10 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
     Gradient:
         For input: equal extremes share it evenly.
+
+    Example:
+        >>> nbdl.ops.aminmax(nbdl.tensor([3.0, 1.0, 2.0]))
+        (tensor(1.), tensor(3.))
     """
     return amin(input, dim, keepdim), amax(input, dim, keepdim)
 

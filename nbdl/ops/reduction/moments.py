@@ -241,6 +241,10 @@ def var_mean(
 
     Gradient:
         For input.
+
+    Example:
+        >>> nbdl.ops.var_mean(nbdl.tensor([1.0, 2.0, 3.0]))
+        (tensor(1.), tensor(2.))
     """
     variance = var(input, dim, unbiased, keepdim, correction=correction)
     return variance, mean(input, None if isinstance(dim, bool) else dim, keepdim)
@@ -265,6 +269,10 @@ def std_mean(
 
     Gradient:
         For input.
+
+    Example:
+        >>> nbdl.ops.std_mean(nbdl.tensor([1.0, 2.0, 3.0]))
+        (tensor(1.), tensor(2.))
     """
     deviation = std(input, dim, unbiased, keepdim, correction=correction)
     return deviation, mean(input, None if isinstance(dim, bool) else dim, keepdim)
