@@ -14,8 +14,10 @@ from nbdl.autograd import Tensor
 from nbdl.ops.elementwise.arithmetic import divide_map, multiply_map
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import UnaryOp, apply_float, float_operand, typed_number
+from nbdl.ops.elementwise.rounding import round_of, shift_of
 from nbdl.runtime import vecmath
 from nbdl.runtime.checks import check_number
+from nbdl.runtime.circular import is_float32
 from nbdl.runtime.jit import exact
 
 LN2 = math.log(2)
@@ -98,10 +100,15 @@ def expm1(input: Tensor) -> Tensor:
 
 @exact
 def _exp2(x):
-    t = x * type(x)(LN2)
-    lost = vecmath.fma(x, type(x)(LN2), -t)  # what rounding took from the product: it weighs where x is large
-    y = vecmath.exp(t)
-    return y + y * lost if abs(t) < type(x)(800) and y < type(x)(INFINITY) else y
+    """2^n e^((x - n) ln 2), n the nearest integer. The factor 2^n is taken in two steps: alone it may be infinite."""
+    most = type(x)(160) if is_float32(x) else type(x)(1080)  # out here it is infinite or 0
+    limited = most if x > most else x
+    limited = -most if x < -most else limited
+    n = round_of(limited)
+    first = type(x)(64) if x > type(x)(0) else type(x)(-64)
+    y = vecmath.times_two_to(vecmath.exp((limited - n) * type(x)(LN2)), (n - first) + shift_of(x))
+    y = y * (type(x)(2.0**64) if x > type(x)(0) else type(x)(2.0**-64))
+    return y if x == x else x
 
 
 @exact
@@ -172,7 +179,13 @@ def log(input: Tensor) -> Tensor:
 
 @exact
 def _log2(x):
-    return vecmath.log(x) * type(x)(1 / LN2)
+    """k + ln(x / 2^k) / ln 2: exact for powers of two."""
+    k = vecmath.binary_exponent(x)
+    rest = vecmath.times_two_to(x, shift_of(x) - k)
+    y = k + vecmath.log(rest) * type(x)(1 / LN2)
+    plain = vecmath.log(x) * type(x)(1 / LN2)  # zero, negative and subnormal numbers, infinity and NaN
+    smallest = type(x)(2.0**-126) if is_float32(x) else type(x)(2.0**-1022)
+    return y if smallest <= x < type(x)(INFINITY) else plain
 
 
 @exact

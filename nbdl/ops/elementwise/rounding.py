@@ -14,6 +14,7 @@ from nbdl.ops.elementwise.maps import Map1
 from nbdl.ops.elementwise.operands import UnaryOp, apply_any, as_tensor_operand, typed_number
 from nbdl.runtime import vecmath
 from nbdl.runtime.checks import check_float, check_int
+from nbdl.runtime.circular import is_float32
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.jit import exact
 
@@ -42,14 +43,16 @@ def trunc_of(x):
 
 
 @exact
-def round_of(x):
-    """To the nearest integer, of two equally near ones to the even one.
+def shift_of(x):
+    """1.5 * 2^23 for float32, 1.5 * 2^52 for float64: beside it a number has no fraction, so adding it rounds."""
+    return type(x)(1.5 * 2.0**23) if is_float32(x) else type(x)(1.5 * 2.0**52)
 
-    Beside 1.5 units of the last fraction bit's reciprocal (2^23 or 2^52) only integers are left, and adding rounds.
-    """
-    unit = abs(type(x)(3) * (type(x)(4) / type(x)(3) - type(x)(1)) - type(x)(1))  # 2^-23 or 2^-52, folded when compiled
-    shift = type(x)(1.5) / unit
-    return vecmath.copysign((x + shift) - shift, x) if abs(x) < type(x)(0.25) / unit else x
+
+@exact
+def round_of(x):
+    """To the nearest integer, of two equally near ones to the even one."""
+    shift = shift_of(x)
+    return vecmath.copysign((x + shift) - shift, x) if abs(x) < shift * type(x)(0.25) else x
 
 
 @exact
