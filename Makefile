@@ -2,6 +2,7 @@
 # Needed: python3 (3.11 or newer), make, a network for the first run. PYTHON=... picks another interpreter.
 
 PYTHON ?= python3
+JOBS   ?= 2# processes of make test
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -55,7 +56,7 @@ demo: $(READY)/core
 	$(BIN)/nbdl train mlp-digits
 
 test: $(READY)/core $(READY)/dev
-	$(BIN)/python -m pytest -m "not ptx and not parity and not site and not gpu"
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not ptx and not parity and not site and not gpu"
 
 lint: $(READY)/core $(READY)/dev
 	$(BIN)/ruff format --check .
@@ -87,7 +88,7 @@ ptx: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m ptx
 
 parity: $(READY)/core $(READY)/dev $(READY)/parity
-	$(BIN)/python -m pytest -m parity
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m parity
 
 gpu: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m gpu

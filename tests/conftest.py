@@ -4,6 +4,10 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the processors: a thread that waits must not spin while others have work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25, suppress_health_check=_QUIET)
 settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
