@@ -306,7 +306,7 @@ def _gradcheck(words: list[str]) -> int:
     if given.examples < 1:
         parser.error(f"argument --examples: expected a whole number from 1 up, got {given.examples}")
     if find_spec("hypothesis") is None:
-        return _fail("error: gradcheck draws its cases with Hypothesis: pip install hypothesis", FAILED)
+        return _fail("error: gradcheck draws its cases with Hypothesis: pip install 'nbdl[testing]'", FAILED)
     from nbdl.testing.runner import check_operations
     from nbdl.testing.specs import all_specs, find_specs
 
