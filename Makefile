@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly mutants constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -97,6 +97,8 @@ gpu-free: lint test simt ptx parity docs-test
 
 nightly: $(READY)/core $(READY)/dev
 	$(BIN)/nbdl gradcheck --examples 10000 --seed $$(date +%Y%m%d)
+
+mutation: mutants
 
 mutants: $(READY)/core $(READY)/dev
 	$(BIN)/python -m tests.mutation

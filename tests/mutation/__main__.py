@@ -144,13 +144,15 @@ def try_mutant(package: Path, cache: Path, mutant: Mutant) -> Outcome:
         return Outcome(True, "it hung", seconds)
     if code < 0:
         return Outcome(True, f"it crashed ({signal.Signals(-code).name})", seconds)
-    if code not in (PASSED, FAILED):
-        raise SystemExit(f"{mutant}\npytest ends with exit code {code}\n{output[-3000:]}")
+    if code == PASSED:
+        return Outcome(False, "", seconds)
+    failed = re.search(r"^FAILED \S*::(.*?)(?: - |$)", output, re.MULTILINE)
+    if code != FAILED or failed is None:
+        raise SystemExit(f"{mutant}\npytest ends with exit code {code} and no failed test\n{output[-3000:]}")
     broken = NOT_A_KERNEL_BUG.search(output)
     if broken:
         raise SystemExit(f"{mutant}\nis no kernel bug but a {broken.group()}\n{output[-3000:]}")
-    failed = re.search(r"^FAILED \S*::(.*?)(?: - |$)", output, re.MULTILINE)
-    return Outcome(code == FAILED, failed.group(1) if failed else "", seconds)
+    return Outcome(True, failed.group(1), seconds)
 
 
 # ---------------------------------------------------------------- report

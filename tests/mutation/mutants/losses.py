@@ -34,9 +34,9 @@ SOFTMAX = bugs(
     ),
     (
         "reduction",
-        "            total += exp(x[row, j] - highest)\n        logarithm",
-        "            total = exp(x[row, j] - highest)\n        logarithm",
-        forward("log_softmax]"),
+        "            total += dy[row, j]\n        for j in range(d):\n            dx[row, j] = dy[row, j] - exp",
+        "            total = dy[row, j]\n        for j in range(d):\n            dx[row, j] = dy[row, j] - exp",
+        gradients("log_softmax]"),
     ),
     (
         "sign",
