@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nbdl import nn, optim
+from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor
 from nbdl.runtime import arrays, jit, philox, vecmath
 from nbdl.runtime.cuda import compiler
@@ -52,6 +52,9 @@ def run_everything():
         getattr(optim, name)([parameter], lr=0.1).step()
         optim.clip_grad_norm_([parameter], 0.5)
         optim.clip_grad_value_([parameter], 0.1)
+    table, ids = Tensor(np.ones((5, 3), np.float32)), Tensor(np.array([1, 1, 4]))
+    ops.embedding(ids, table, max_norm=0.5)
+    ops.embedding(ids, table.requires_grad_(), scale_grad_by_freq=True).sum().backward()
     nn.init.orthogonal_(Tensor(np.empty((3, 4), np.float32)))
     nn.init.trunc_normal_(Tensor(np.empty(5, np.float32)))
     nn.init.trunc_normal_(Tensor(np.empty(5, np.float64)))

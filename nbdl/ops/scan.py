@@ -239,7 +239,8 @@ def _logcumsumexp_backward_cpu(x, y, dy, dx, start, stop):
                 g *= exp(y[row, i] - y[row, i + 1])
             g += dy[row, i]
             # nothing but e^-inf so far: the sum does not move with any of them
-            dx[row, i] = 0 if math.isinf(y[row, i]) and y[row, i] < 0 else exp(x[row, i] - y[row, i]) * g
+            nothing = math.isinf(y[row, i]) and y[row, i] < 0
+            dx[row, i] = x.dtype.type(0) if nothing else exp(x[row, i] - y[row, i]) * g
 
 
 @cuda_kernel
@@ -254,7 +255,8 @@ def _logcumsumexp_backward_cuda(x, y, dy, dx):
             if step > 0 and not math.isinf(y[row, i]):
                 g *= exp(y[row, i] - y[row, i + 1])
             g += dy[row, i]
-            dx[row, i] = 0 if math.isinf(y[row, i]) and y[row, i] < 0 else exp(x[row, i] - y[row, i]) * g
+            nothing = math.isinf(y[row, i]) and y[row, i] < 0
+            dx[row, i] = x.dtype.type(0) if nothing else exp(x[row, i] - y[row, i]) * g
 
 
 _logcumsumexp_backward = _over_rows(_logcumsumexp_backward_cpu, _logcumsumexp_backward_cuda)
