@@ -79,7 +79,7 @@ def _limit_rows_cpu(weight, ids, max_norm, order, start, stop):
         if order == 2.0:
             norm = math.sqrt(total)
         elif order != math.inf:
-            norm = total ** weight.dtype.type(1.0 / order)
+            norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
         if norm > max_norm:
             factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
             for j in range(weight.shape[1]):
@@ -105,7 +105,7 @@ def _limit_rows_cuda(weight, ids, max_norm, order):
         if order == 2.0:
             norm = math.sqrt(total)
         elif order != math.inf:
-            norm = total ** weight.dtype.type(1.0 / order)
+            norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
         if norm > weight.dtype.type(max_norm):
             factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
             for j in range(weight.shape[1]):
