@@ -65,7 +65,11 @@ def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, *
 def check_places(input: Tensor) -> None:
     """Raises ArgumentError if elements share a place in memory, as after expand()."""
     array = input._array
-    if 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
+    if (
+        array.size
+        and 0 in array.strides
+        and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True))
+    ):
         raise ArgumentError("input: its elements share places in memory (expand); clone() it before writing to it")
 
 
