@@ -16,9 +16,6 @@ from numba.extending import intrinsic
 
 from nbdl.runtime.errors import ArgumentError
 
-CHUNKS = 32
-"""Partial sums of a reduction over rows: fixed, so that the order of additions is."""
-
 _threads = numba.config.NUMBA_NUM_THREADS
 _pool_started = False
 
@@ -48,11 +45,6 @@ def start_pool() -> None:
 
     _launch_threads()
     _pool_started = True
-
-
-def chunk_bounds(n: int, chunk: int) -> tuple[int, int]:
-    """The rows [start, stop) of one of CHUNKS nearly equal parts of n rows (plain Python; see `chunk_start`)."""
-    return n * chunk // CHUNKS, n * (chunk + 1) // CHUNKS
 
 
 _POINTER = ir.IntType(8).as_pointer()
