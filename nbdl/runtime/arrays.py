@@ -244,6 +244,16 @@ def contiguous(array: Any) -> Any:
     return result
 
 
+def channels_last(array: Any) -> Any:
+    """[N, C, ...] -> the same elements as a contiguous array [N, ..., C]: the memory itself if it lies so, else a copy."""
+    return contiguous(array.transpose(0, *range(2, array.ndim), 1))
+
+
+def channels_first(array: Any) -> Any:
+    """[N, ..., C] -> a view of the shape [N, C, ...], its memory unchanged."""
+    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+
+
 def copy_into(target: np.ndarray, source: np.ndarray) -> None:
     """Copies the source's elements into a target of the same shape and dtype; both may have any strides."""
     if source.size == 0:
