@@ -99,78 +99,66 @@ def _run(
     given = gradients if gradients is not None else [None] * len(tensors)
     if len(given) != len(tensors):
         raise ArgumentError(f"gradients: expected {len(tensors)}, one for each tensor, got {len(given)}")
-    flow = _Flow()
+    nodes: dict[Context, list[Array | None]] = {}  # gradients on their way, a place for each output
+    leaves: dict[int, tuple[Tensor, Array]] = {}
+    sums: set[int] = set()  # identities of arrays made here, while they are on their way
     roots: dict[Context, None] = {}
     foreign: set[int] = set()  # owners of arrays that must not become a .grad: they are someone else's
     for tensor, gradient in zip(tensors, given, strict=True):
         seed = _seed(tensor, gradient)
         if gradient is not None:
             foreign.add(id(arrays.owner(seed)))
-        if tensor._node is None:
-            flow.to_leaf(tensor, seed)
+        node = tensor._node
+        if node is None:
+            before = leaves.get(id(tensor))
+            leaves[id(tensor)] = tensor, seed if before is None else _sum(before[1], seed, sums)
         else:
-            flow.to_node(tensor._node, tensor._output, seed)
-            roots[tensor._node] = None
+            places = nodes.setdefault(node, [None] * len(node.outputs))
+            before = places[tensor._output]
+            places[tensor._output] = seed if before is None else _sum(before, seed, sums)
+            roots[node] = None
 
     waiting = _count_uses(roots)
-    ready = [node for node in roots if waiting[node] == 0]
+    ready = [node for node in roots if not waiting[node]]
     while ready:
         node = ready.pop()
-        outgoing = _step(node, flow.take(node), retain_graph, wanted)
-        for number, edge in enumerate(node.edges):
-            if edge is None:
-                continue
-            array = outgoing[number] if outgoing is not None else None
+        incoming = nodes.pop(node, None)
+        if sums and incoming is not None:
+            sums.difference_update(map(id, incoming))
+        outgoing = _step(node, incoming, retain_graph, wanted)
+        for edge, array in zip(node.edges, outgoing):  # noqa: B905 (_step has compared their lengths)
             if type(edge) is tuple:
                 parent, output = edge
                 if array is not None:
-                    flow.to_node(parent, output, array)
+                    places = nodes.get(parent)
+                    if places is None:
+                        places = nodes[parent] = [None] * len(parent.outputs)
+                    before = places[output]
+                    places[output] = array if before is None else _sum(before, array, sums)
                 waiting[parent] -= 1
-                if waiting[parent] == 0:
+                if not waiting[parent]:
                     ready.append(parent)
-            elif array is not None:
-                flow.to_leaf(edge, array)
+            elif edge is not None and array is not None:
+                before = leaves.get(id(edge))
+                leaves[id(edge)] = edge, array if before is None else _sum(before[1], array, sums)
 
-    for leaf, array in flow.leaves.values():
-        array = _call_hooks(leaf._hooks, array)
+    for leaf, array in leaves.values():
+        if leaf._hooks is not None:
+            array = _call_hooks(leaf._hooks, array)
         if wanted is None:
             _store(leaf, array, foreign)
         elif id(leaf) in wanted:
             wanted[id(leaf)] = array
 
 
-class _Flow:
-    """The gradients on their way. An array that backward was handed may be shared, so sums go to arrays made here."""
-
-    def __init__(self) -> None:
-        self.leaves: dict[int, tuple[Tensor, Array]] = {}
-        self._nodes: dict[Context, list[Array | None]] = {}
-        self._sums: set[int] = set()  # identities of arrays made here, while they are on their way
-
-    def to_node(self, node: Context, output: int, array: Array) -> None:
-        places = self._nodes.get(node)
-        if places is None:
-            places = self._nodes[node] = [None] * len(node.outputs)
-        before = places[output]
-        places[output] = array if before is None else self._add(before, array)
-
-    def to_leaf(self, leaf: Tensor, array: Array) -> None:
-        before = self.leaves.get(id(leaf))
-        self.leaves[id(leaf)] = leaf, array if before is None else self._add(before[1], array)
-
-    def take(self, node: Context) -> list[Array | None] | None:
-        places = self._nodes.pop(node, None)
-        if places is not None and self._sums:
-            self._sums.difference_update(map(id, places))
-        return places
-
-    def _add(self, before: Array, array: Array) -> Array:
-        if id(before) in self._sums:
-            arrays.accumulate(before.reshape(-1), arrays.contiguous(array).reshape(-1))
-            return before
-        total = arrays.add_arrays(before, array)
-        self._sums.add(id(total))
-        return total
+def _sum(before: Array, array: Array, sums: set[int]) -> Array:
+    """before + array. What backward was handed may be shared, so a sum goes to an array made here: one of `sums`."""
+    if id(before) in sums:
+        arrays.add_to(before, array)
+        return before
+    total = arrays.add_arrays(before, array)
+    sums.add(id(total))
+    return total
 
 
 def _count_uses(roots: Iterable[Context]) -> dict[Context, int]:
@@ -191,14 +179,12 @@ def _count_uses(roots: Iterable[Context]) -> dict[Context, int]:
 
 def _step(
     node: Context, incoming: list[Array | None] | None, retain_graph: bool, wanted: dict[Any, Array] | None
-) -> tuple[Array | None, ...] | None:
-    """Runs one node's backward: the gradients of its inputs, or None when none of its outputs has a gradient."""
+) -> Sequence[Array | None]:
+    """Runs one node's backward: the gradients of its inputs, all None when none of its outputs has a gradient."""
     if incoming is None:
-        return None
-    if any(array is None for array in incoming):
-        for number, (shape, dtype) in enumerate(node.outputs):
-            if incoming[number] is None and dtype.kind == "f" and number not in node._non_differentiable:
-                incoming[number] = arrays.full(shape, 0, dtype)
+        return [None] * len(node.edges)
+    if len(incoming) > 1:
+        _fill_missing(node, incoming)
     if node.hooks is not None:
         for number, hooks in node.hooks.items():
             if incoming[number] is not None:
@@ -209,7 +195,7 @@ def _step(
                 wanted[node, number] = array
     outgoing = node.op.backward(node, *incoming)
     if not retain_graph:
-        node.free()
+        node._saved = None
     if type(outgoing) is not tuple:
         outgoing = (outgoing,)
     if len(outgoing) != len(node.edges):
@@ -219,8 +205,15 @@ def _step(
     return outgoing
 
 
-def _call_hooks(hooks: Iterable[Callable[..., Any]] | None, array: Array) -> Array:
-    for hook in tuple(hooks or ()):
+def _fill_missing(node: Context, incoming: list[Array | None]) -> None:
+    """Zeros for the outputs that the loss does not depend on."""
+    for number, (shape, dtype) in enumerate(node.outputs):
+        if incoming[number] is None and dtype.kind == "f" and number not in node._non_differentiable:
+            incoming[number] = arrays.full(shape, 0, dtype)
+
+
+def _call_hooks(hooks: Iterable[Callable[..., Any]], array: Array) -> Array:
+    for hook in tuple(hooks):
         result = hook(wrap(array))
         if result is not None:
             if not isinstance(result, Tensor) or result.shape != array.shape:
@@ -235,14 +228,13 @@ def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
         raise GradientError(f"a gradient of shape {list(array.shape)} for a leaf of shape {list(leaf.shape)}")
     if leaf._grad is not None:
         target = leaf._grad._array
-        if target.flags.c_contiguous and target.flags.writeable:
-            arrays.accumulate(target.reshape(-1), arrays.contiguous(array).reshape(-1))
+        if target.flags.writeable:
+            arrays.add_to(target, array)
         else:
             leaf._grad._array = arrays.add_arrays(target, array)
         leaf._grad._version[0] += 1
         return
-    owner = id(arrays.owner(array))
-    if not array.flags.c_contiguous or not array.flags.writeable or owner in foreign:
+    if not array.flags.c_contiguous or not array.flags.writeable or id(arrays.owner(array)) in foreign:
         copy = memory.empty(array.shape, array.dtype)
         arrays.copy_into(copy, array)
         array = copy

@@ -77,10 +77,6 @@ class Context:
         """An uninitialised C-contiguous array of the shape and dtype of x."""
         return memory.empty(x.shape, x.dtype if dtype is None else dtype)
 
-    def free(self) -> None:
-        """Drops the saved arrays."""
-        self._saved = None
-
     def name(self) -> str:
         """The operation's name, as `grad_fn` shows it."""
         return self.op.__name__.removesuffix("Op") + "Backward"
@@ -119,65 +115,68 @@ class Op:
     def apply(cls, *inputs: Any) -> Any:
         """Runs forward on the inputs' arrays and wraps the results; records the operation if gradients may be asked."""
         ctx = Context(cls)
-        values = [value._array if isinstance(value, Tensor) else value for value in inputs]
-        if mode.enabled:
-            needs = [isinstance(value, Tensor) and value.requires_grad for value in inputs]
-            record = True in needs
-            if record:
-                ctx.needs_input_grad = tuple(needs)
-        else:
-            record = False
-        if not record:
+        values = list(inputs)
+        tensors: list[Tensor] = []
+        edges: list[Any] | None = None
+        for place, value in enumerate(inputs):
+            if isinstance(value, Tensor):
+                tensors.append(value)
+                values[place] = value._array
+                if value.requires_grad and mode.enabled:
+                    if edges is None:
+                        edges = [None] * len(inputs)
+                    edges[place] = value if value._node is None else (value._node, value._output)
+        if edges is None:
             ctx.needs_input_grad = (False,) * len(inputs)
+        else:
+            ctx.edges = edges
+            ctx.needs_input_grad = tuple([edge is not None for edge in edges])
         result = cls.forward(ctx, *values)
-        if type(result) is tuple:
-            tensors = [wrap(array) for array in result]
-            for tensor in tensors:
-                if type(tensor._array.base) is np.ndarray:
-                    _share_version(tensor, inputs)
-            if record:
-                _record(ctx, inputs, tensors)
-            return tuple(tensors)
-        tensor = wrap(result)
-        if type(result.base) is np.ndarray:
-            _share_version(tensor, inputs)
-        if record:
-            _record(ctx, inputs, (tensor,))
-        return tensor
+        several = type(result) is tuple
+        outputs = []
+        for array in result if several else (result,):
+            output = wrap(array)
+            if type(array.base) is np.ndarray:
+                _share_version(output, tensors)
+            outputs.append(output)
+        if edges is not None:
+            _record(ctx, tensors, outputs)
+        return tuple(outputs) if several else outputs[0]
 
 
-def _share_version(tensor: Tensor, inputs: Iterable[Any]) -> None:
+def _share_version(view: Tensor, inputs: Iterable[Tensor]) -> None:
     """A view counts changes together with the tensor whose memory it shows."""
-    owner = arrays.owner(tensor._array)
-    for value in inputs:
-        if isinstance(value, Tensor) and arrays.owner(value._array) is owner:
-            tensor._version = value._version
+    owner = arrays.owner(view._array)
+    for tensor in inputs:
+        if arrays.owner(tensor._array) is owner:
+            view._version = tensor._version
             return
 
 
-def _record(ctx: Context, inputs: tuple[Any, ...], tensors: Sequence[Tensor]) -> None:
-    """Gives the context its edges and the outputs their place in the graph."""
-    ctx.edges = [
-        (None if not needed else value if value._node is None else (value._node, value._output))
-        for value, needed in zip(inputs, ctx.needs_input_grad)  # noqa: B905 (a tenth of a microsecond)
-    ]
-    outputs: list[Any] = []
-    ctx.outputs = outputs
-    for tensor in tensors:
-        dtype = tensor._array.dtype
-        if dtype.kind == "f" and len(outputs) not in ctx._non_differentiable:
-            tensor.requires_grad = True
-            tensor._node = ctx
-            tensor._output = len(outputs)
-        outputs.append((tensor._array.shape, dtype))
+def _record(ctx: Context, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+    """Gives the outputs their place in the graph, and notes the versions of what forward saved."""
+    ctx.outputs = [(output._array.shape, output._array.dtype) for output in outputs]
+    for number, output in enumerate(outputs):
+        if output._array.dtype.kind == "f" and number not in ctx._non_differentiable:
+            output.requires_grad = True
+            output._node = ctx
+            output._output = number
     if ctx._saved:
-        owners = [arrays.owner(array) for array in ctx._saved if isinstance(array, np.ndarray)]
-        versions = []
-        for value in (*inputs, *tensors):
-            if isinstance(value, Tensor):
-                owner = arrays.owner(value._array)
-                for other in owners:
-                    if owner is other:
-                        versions.append((value._version, value._version[0]))
-                        break
-        ctx._versions = versions
+        tensors = inputs + outputs
+        ctx._versions = versions = []
+        for array in ctx._saved:
+            for tensor in tensors:
+                if tensor._array is array:  # most of the time, and views of one memory share their version
+                    versions.append((tensor._version, tensor._version[0]))
+                    break
+            else:
+                _note_versions(array, tensors, versions)
+
+
+def _note_versions(saved: Array, tensors: list[Tensor], versions: list[tuple[list[int], int]]) -> None:
+    """The versions of the tensors whose memory a saved array shows."""
+    if isinstance(saved, np.ndarray):
+        owner = arrays.owner(saved)
+        for tensor in tensors:
+            if arrays.owner(tensor._array) is owner:
+                versions.append((tensor._version, tensor._version[0]))

@@ -275,7 +275,6 @@ class Tensor:
 def wrap(array: Any) -> Tensor:
     """A tensor on an array, without the checks of the constructor."""
     tensor = Tensor.__new__(Tensor)
-    tensor = Tensor.__new__(Tensor)
     tensor._array = array
     tensor._version = [0]
     return tensor

@@ -55,3 +55,19 @@ class CsvValueError(DataError):
 
 class CsvTargetError(DataError):
     """The target column cannot be learned: one class only, every row its own class, or not a number."""
+
+
+class DataFileError(DataError):
+    """A data file is missing, truncated, damaged, larger than it may be, or of another kind."""
+
+
+class ChecksumError(DataFileError):
+    """A file is not the one that was expected: its SHA-256 differs."""
+
+
+class ArchiveError(DataFileError):
+    """An archive is damaged, too large, or holds what must not be unpacked: a path outside the folder, a link."""
+
+
+class DownloadError(DataError):
+    """A file could not be fetched. The message says what else can be done."""

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.data.augmentation import Augmentation
 from nbdl.data.collate import default_collate
 from nbdl.data.dataset import Dataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError
-from nbdl.data.order import check_seed, random_order
+from nbdl.data.order import RandomStream, check_seed, random_order
 
 
 class DataLoader:
     """Iterates over a data set in batches. Every `for` loop over it is one epoch.
 
     The order of epoch e is a pure function of (seed, e): two loaders with one seed agree, on any machine, with any
-    number of prefetch threads. `state_dict` names a place in the order, between two batches; a loader that loads it
-    goes on with the very next batch.
+    number of prefetch threads. So are the random numbers of the augmentation: of (seed, e, batch). `state_dict` names a
+    place in the order, between two batches; a loader that loads it goes on with the very next batch.
 
     Args:
         dataset: Anything with `__len__` and `__getitem__`. A `Dataset` is asked for whole batches by its `take`;
@@ -34,7 +35,9 @@ class DataLoader:
         collate_fn: Makes a batch from a list of samples; None: the data set's own `take`, or `default_collate`.
         seed: Chooses the orders. (PyTorch takes a `generator` instead.)
         prefetch: Batches made ahead of time, each in a background thread of its own; 0 makes each when it is asked
-            for. Worth it when samples are read or decoded on the way; plain arrays are faster without.
+            for. Worth it when samples are read, decoded or augmented on the way; plain arrays are faster without.
+        augment: Changes the images of each batch at random; see `nbdl.data.augmentation`. It is called with the batch's
+            first field, [N, C, H, W], and a `RandomStream`.
 
     Raises:
         DataArgumentError: An argument is outside its range.
@@ -57,6 +60,7 @@ class DataLoader:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         seed: int = 0,
         prefetch: int = 0,
+        augment: Augmentation | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise EmptyDataError("dataset", "at least one sample", "none")
@@ -69,6 +73,7 @@ class DataLoader:
         self.collate_fn = collate_fn
         self.seed = check_seed(seed)
         self.prefetch = check_count("prefetch", prefetch, 0, "a whole number from 0 up")
+        self.augment = augment
         if len(self) == 0:
             raise EmptyDataError("dataset", f"a full batch of {batch_size} with drop_last", f"{len(dataset)} samples")
         self._epoch = 0  # of the batch that comes next
@@ -84,7 +89,7 @@ class DataLoader:
         if not self._continue:
             self._epoch, self._batch = self._epoch + 1, 0
         self._continue = False
-        batches = self._indices(self._epoch)[self._batch :]
+        batches = list(enumerate(self._indices(self._epoch)))[self._batch :]
         for batch in self._fetch_ahead(batches) if self.prefetch else map(self._fetch, batches):
             self._batch += 1
             yield batch
@@ -96,19 +101,27 @@ class DataLoader:
         order = random_order(count, self.seed, epoch) if self.shuffle else np.arange(count)
         return [order[start : start + self.batch_size] for start in range(0, count, self.batch_size)][: len(self)]
 
-    def _fetch(self, indices: np.ndarray) -> Any:
-        """Makes one batch."""
+    def _fetch(self, numbered: tuple[int, np.ndarray]) -> Any:
+        """Makes one batch from its number in the epoch and its sample numbers."""
+        number, indices = numbered
         if self.collate_fn is None and isinstance(self.dataset, Dataset):
-            return self.dataset.take(indices)
-        return (self.collate_fn or default_collate)([self.dataset[int(index)] for index in indices])
+            batch = self.dataset.take(indices)
+        else:
+            batch = (self.collate_fn or default_collate)([self.dataset[int(index)] for index in indices])
+        if self.augment is None:
+            return batch
+        stream = RandomStream(self.seed, self._epoch, number)
+        if isinstance(batch, tuple | list):
+            return (self.augment(batch[0], stream), *batch[1:])
+        return self.augment(batch, stream)
 
-    def _fetch_ahead(self, batches: list[np.ndarray]) -> Iterator[Any]:
+    def _fetch_ahead(self, batches: list[tuple[int, np.ndarray]]) -> Iterator[Any]:
         """Makes batches in background threads and hands them out in order; an error comes with its own batch."""
         waiting: deque[Future[Any]] = deque()
         threads = ThreadPoolExecutor(self.prefetch, thread_name_prefix="nbdl-prefetch")
         try:
-            for indices in batches:
-                waiting.append(threads.submit(self._fetch, indices))
+            for numbered in batches:
+                waiting.append(threads.submit(self._fetch, numbered))
                 if len(waiting) > self.prefetch:
                     yield waiting.popleft().result()
             while waiting:

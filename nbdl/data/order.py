@@ -1,4 +1,8 @@
-"""Random orders that depend on a seed and nothing else: not on NumPy's version, the machine or what ran before."""
+"""Randomness that depends on a seed and nothing else: not on NumPy's version, the machine or what ran before.
+
+Words of the counter-based generator Philox, whose stream NumPy promises never to change, are turned into orders and
+numbers here; the methods of `numpy.random.Generator` make no such promise.
+"""
 
 import numpy as np
 
@@ -15,9 +19,6 @@ def check_seed(seed: int) -> int:
 def random_order(count: int, seed: int, stream: int = 0) -> np.ndarray:
     """A permutation of 0 .. count - 1, int64 [count]: the ranks of `count` random 64-bit words.
 
-    Ranking words of the counter-based generator Philox, whose stream NumPy promises never to change, gives the same
-    order in every version; `Generator.permutation` makes no such promise.
-
     Args:
         count: Length of the permutation.
         seed: Chooses the family of orders.
@@ -25,3 +26,31 @@ def random_order(count: int, seed: int, stream: int = 0) -> np.ndarray:
     """
     words = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)).random_raw(count)
     return np.argsort(words, kind="stable")
+
+
+class RandomStream:
+    """Random numbers for one batch: a pure function of (seed, epoch, batch).
+
+    Args:
+        seed: Chooses the family of streams.
+        epoch: Epoch of the batch.
+        batch: Its number in the epoch.
+
+    Example:
+        >>> RandomStream(seed=0, epoch=3).integers(0, 9, 5)
+        array([2, 1, 9, 0, 4])
+    """
+
+    def __init__(self, seed: int = 0, epoch: int = 0, batch: int = 0) -> None:
+        # Orders count from 0 in the first word of the counter; a 1 in the last one keeps out of their way.
+        key = np.array([check_seed(seed), epoch], dtype=np.uint64)
+        self._words = np.random.Philox(key=key, counter=np.array([0, batch, 0, 1], dtype=np.uint64))
+
+    def uniform(self, low: float, high: float, count: int) -> np.ndarray:
+        """Numbers of [low, high), float64 [count]."""
+        share: np.ndarray = (self._words.random_raw(count) >> np.uint64(11)) * 2.0**-53
+        return low + (high - low) * share
+
+    def integers(self, low: int, high: int, count: int) -> np.ndarray:
+        """Whole numbers from low to high, both included, int64 [count]."""
+        return low + np.floor(self.uniform(0.0, 1.0, count) * (high - low + 1)).astype(np.int64)

@@ -22,6 +22,7 @@ from nbdl.ops.indexing import selection
 from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.ordering import *  # noqa: F403
+from nbdl.ops.padding import pad  # noqa: F401
 from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403

@@ -22,11 +22,12 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.casting import to_dtype
-from nbdl.ops.rows import as_rows, from_rows
+from nbdl.ops.indexing.elements import add_elements
+from nbdl.ops.reduction.arrangement import arrange_rows, rows_like
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_float
 from nbdl.runtime.dtypes import INT64, as_dtype
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 from nbdl.runtime.vecmath import exp, log1p
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
@@ -75,32 +76,8 @@ def _running(input, dim, wins):
     return np.moveaxis(values, -1, dim), np.moveaxis(places, -1, dim)
 
 
-# ---------------------------------------------------------------- sums
-
-
-@cpu_kernel
-def _cumsum_cpu(x, y, backwards, start, stop):
-    """x, y [N, R]; from the end when `backwards`. One task a row."""
-    size = x.shape[1]
-    for row in range(start, stop):
-        total = y.dtype.type(0)
-        for step in range(size):
-            i = size - 1 - step if backwards else step
-            total += x[row, i]
-            y[row, i] = total
-
-
-@cuda_kernel
-def _cumsum_cuda(x, y, backwards):
-    """As the CPU twin. One thread a row."""
-    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    size = x.shape[1]
-    if row < x.shape[0]:
-        total = y.dtype.type(0)
-        for step in range(size):
-            i = size - 1 - step if backwards else step
-            total += x[row, i]
-            y[row, i] = total
+# ---------------------------------------------------------------- rows
+# A scan goes through its row in order, on both targets the same: the twins share one function of a row.
 
 
 def _over_rows(cpu: Any, cuda_twin: Any) -> Kernel:
@@ -113,19 +90,52 @@ def _over_rows(cpu: Any, cuda_twin: Any) -> Kernel:
     )
 
 
+# ---------------------------------------------------------------- sums
+
+
+@scalar
+def _cumsum_row(x, y, backwards, row):
+    size = x.shape[1]
+    total = y.dtype.type(0)
+    for step in range(size):
+        i = size - 1 - step if backwards else step
+        total += x[row, i]
+        y[row, i] = total
+
+
+@cpu_kernel
+def _cumsum_cpu(x, y, backwards, start, stop):
+    """x, y [N, R]; from the end when `backwards`. One task a row."""
+    for row in range(start, stop):
+        _cumsum_row(x, y, backwards, row)
+
+
+@cuda_kernel
+def _cumsum_cuda(x, y, backwards):
+    """As the CPU twin. One thread a row."""
+    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if row < x.shape[0]:
+        _cumsum_row(x, y, backwards, row)
+
+
 _cumsum = _over_rows(_cumsum_cpu, _cumsum_cuda)
 
 # ---------------------------------------------------------------- products
+
+
+@scalar
+def _cumprod_row(x, y, row):
+    product = y.dtype.type(1)
+    for i in range(x.shape[1]):
+        product *= x[row, i]
+        y[row, i] = product
 
 
 @cpu_kernel
 def _cumprod_forward_cpu(x, y, start, stop):
     """x, y [N, R]. One task a row."""
     for row in range(start, stop):
-        product = y.dtype.type(1)
-        for i in range(x.shape[1]):
-            product *= x[row, i]
-            y[row, i] = product
+        _cumprod_row(x, y, row)
 
 
 @cuda_kernel
@@ -133,62 +143,47 @@ def _cumprod_forward_cuda(x, y):
     """As the CPU twin. One thread a row."""
     row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if row < x.shape[0]:
-        product = y.dtype.type(1)
-        for i in range(x.shape[1]):
-            product *= x[row, i]
-            y[row, i] = product
+        _cumprod_row(x, y, row)
 
 
 _cumprod_forward = _over_rows(_cumprod_forward_cpu, _cumprod_forward_cuda)
 
 
+@scalar
+def _cumprod_row_gradient(x, y, dy, dx, row):
+    size = x.shape[1]
+    zero = 0
+    while zero < size and x[row, zero] != 0:
+        zero += 1
+    total = y.dtype.type(0)
+    for step in range(zero):
+        i = zero - 1 - step
+        total += dy[row, i] * y[row, i]
+        dx[row, i] = total / x[row, i]
+    product = y[row, zero - 1] if zero > 0 else y.dtype.type(1)
+    total = y.dtype.type(0)
+    for i in range(zero, size):  # the zero itself left out of every product
+        if i > zero:
+            product *= x[row, i]
+            dx[row, i] = 0
+        total += dy[row, i] * product
+    if zero < size:
+        dx[row, zero] = total
+
+
 @cpu_kernel
 def _cumprod_backward_cpu(x, y, dy, dx, start, stop):
     """x, y, dy, dx [N, R]. One task a row."""
-    size = x.shape[1]
     for row in range(start, stop):
-        zero = 0
-        while zero < size and x[row, zero] != 0:
-            zero += 1
-        total = y.dtype.type(0)
-        for step in range(zero):
-            i = zero - 1 - step
-            total += dy[row, i] * y[row, i]
-            dx[row, i] = total / x[row, i]
-        product = y[row, zero - 1] if zero > 0 else y.dtype.type(1)
-        total = y.dtype.type(0)
-        for i in range(zero, size):  # the zero itself left out of every product
-            if i > zero:
-                product *= x[row, i]
-                dx[row, i] = 0
-            total += dy[row, i] * product
-        if zero < size:
-            dx[row, zero] = total
+        _cumprod_row_gradient(x, y, dy, dx, row)
 
 
 @cuda_kernel
 def _cumprod_backward_cuda(x, y, dy, dx):
     """As the CPU twin. One thread a row."""
     row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    size = x.shape[1]
     if row < x.shape[0]:
-        zero = 0
-        while zero < size and x[row, zero] != 0:
-            zero += 1
-        total = y.dtype.type(0)
-        for step in range(zero):
-            i = zero - 1 - step
-            total += dy[row, i] * y[row, i]
-            dx[row, i] = total / x[row, i]
-        product = y[row, zero - 1] if zero > 0 else y.dtype.type(1)
-        total = y.dtype.type(0)
-        for i in range(zero, size):
-            if i > zero:
-                product *= x[row, i]
-                dx[row, i] = 0
-            total += dy[row, i] * product
-        if zero < size:
-            dx[row, zero] = total
+        _cumprod_row_gradient(x, y, dy, dx, row)
 
 
 _cumprod_backward = _over_rows(_cumprod_backward_cpu, _cumprod_backward_cuda)
@@ -196,18 +191,24 @@ _cumprod_backward = _over_rows(_cumprod_backward_cpu, _cumprod_backward_cuda)
 # ---------------------------------------------------------------- log-sums of exponentials
 
 
+@scalar
+def _logcumsumexp_row(x, y, row):
+    """log(e^a + e^b) = max + log1p(e^(min - max))."""
+    total = x[row, 0]
+    y[row, 0] = total
+    for i in range(1, x.shape[1]):
+        high, low = max(total, x[row, i]), min(total, x[row, i])
+        # equal infinities have no difference; a NaN must win
+        total = high if high == low and math.isinf(high) else high + log1p(exp(low - high))
+        total = x[row, i] + total if x[row, i] != x[row, i] else total
+        y[row, i] = total
+
+
 @cpu_kernel
 def _logcumsumexp_forward_cpu(x, y, start, stop):
-    """x, y [N, R]: log(e^a + e^b) = max + log1p(e^(min - max)). One task a row."""
+    """x, y [N, R], R at least 1. One task a row."""
     for row in range(start, stop):
-        total = x[row, 0]
-        y[row, 0] = total
-        for i in range(1, x.shape[1]):
-            high, low = max(total, x[row, i]), min(total, x[row, i])
-            # equal infinities have no difference; a NaN must win
-            total = high if high == low and math.isinf(high) else high + log1p(exp(low - high))
-            total = x[row, i] + total if x[row, i] != x[row, i] else total
-            y[row, i] = total
+        _logcumsumexp_row(x, y, row)
 
 
 @cuda_kernel
@@ -215,48 +216,39 @@ def _logcumsumexp_forward_cuda(x, y):
     """As the CPU twin. One thread a row."""
     row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if row < x.shape[0]:
-        total = x[row, 0]
-        y[row, 0] = total
-        for i in range(1, x.shape[1]):
-            high, low = max(total, x[row, i]), min(total, x[row, i])
-            total = high if high == low and math.isinf(high) else high + log1p(exp(low - high))
-            total = x[row, i] + total if x[row, i] != x[row, i] else total
-            y[row, i] = total
+        _logcumsumexp_row(x, y, row)
 
 
 _logcumsumexp_forward = _over_rows(_logcumsumexp_forward_cpu, _logcumsumexp_forward_cuda)
 
 
+@scalar
+def _logcumsumexp_row_gradient(x, y, dy, dx, row):
+    size = x.shape[1]
+    g = x.dtype.type(0)
+    for step in range(size):
+        i = size - 1 - step
+        if step > 0 and not math.isinf(y[row, i]):
+            g *= exp(y[row, i] - y[row, i + 1])
+        g += dy[row, i]
+        # nothing but e^-inf so far: the sum does not move with any of them
+        nothing = math.isinf(y[row, i]) and y[row, i] < 0
+        dx[row, i] = x.dtype.type(0) if nothing else exp(x[row, i] - y[row, i]) * g
+
+
 @cpu_kernel
 def _logcumsumexp_backward_cpu(x, y, dy, dx, start, stop):
     """x, y, dy, dx [N, R]. One task a row."""
-    size = x.shape[1]
     for row in range(start, stop):
-        g = x.dtype.type(0)
-        for step in range(size):
-            i = size - 1 - step
-            if step > 0 and not math.isinf(y[row, i]):
-                g *= exp(y[row, i] - y[row, i + 1])
-            g += dy[row, i]
-            # nothing but e^-inf so far: the sum does not move with any of them
-            nothing = math.isinf(y[row, i]) and y[row, i] < 0
-            dx[row, i] = x.dtype.type(0) if nothing else exp(x[row, i] - y[row, i]) * g
+        _logcumsumexp_row_gradient(x, y, dy, dx, row)
 
 
 @cuda_kernel
 def _logcumsumexp_backward_cuda(x, y, dy, dx):
     """As the CPU twin. One thread a row."""
     row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    size = x.shape[1]
     if row < x.shape[0]:
-        g = x.dtype.type(0)
-        for step in range(size):
-            i = size - 1 - step
-            if step > 0 and not math.isinf(y[row, i]):
-                g *= exp(y[row, i] - y[row, i + 1])
-            g += dy[row, i]
-            nothing = math.isinf(y[row, i]) and y[row, i] < 0
-            dx[row, i] = x.dtype.type(0) if nothing else exp(x[row, i] - y[row, i]) * g
+        _logcumsumexp_row_gradient(x, y, dy, dx, row)
 
 
 _logcumsumexp_backward = _over_rows(_logcumsumexp_backward_cpu, _logcumsumexp_backward_cuda)
@@ -264,18 +256,23 @@ _logcumsumexp_backward = _over_rows(_logcumsumexp_backward_cpu, _logcumsumexp_ba
 # ---------------------------------------------------------------- extremes
 
 
+@scalar
+def _cumextreme_row(x, y, places, greatest, row):
+    best = 0
+    for i in range(x.shape[1]):
+        value, held = x[row, i], x[row, best]
+        wins = value >= held if greatest else value <= held
+        if value != value or (wins and held == held):
+            best = i
+        y[row, i] = x[row, best]
+        places[row, i] = best
+
+
 @cpu_kernel
 def _cumextreme_cpu(x, y, places, greatest, start, stop):
     """x, y, places [N, R]; a NaN stays once it is met. One task a row."""
     for row in range(start, stop):
-        best = 0
-        for i in range(x.shape[1]):
-            value, held = x[row, i], x[row, best]
-            wins = value >= held if greatest else value <= held
-            if value != value or (wins and held == held):
-                best = i
-            y[row, i] = x[row, best]
-            places[row, i] = best
+        _cumextreme_row(x, y, places, greatest, row)
 
 
 @cuda_kernel
@@ -283,41 +280,10 @@ def _cumextreme_cuda(x, y, places, greatest):
     """As the CPU twin. One thread a row."""
     row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if row < x.shape[0]:
-        best = 0
-        for i in range(x.shape[1]):
-            value, held = x[row, i], x[row, best]
-            wins = value >= held if greatest else value <= held
-            if value != value or (wins and held == held):
-                best = i
-            y[row, i] = x[row, best]
-            places[row, i] = best
+        _cumextreme_row(x, y, places, greatest, row)
 
 
 _cumextreme = _over_rows(_cumextreme_cpu, _cumextreme_cuda)
-
-
-@cpu_kernel
-def _collect_cpu(dy, places, dx, start, stop):
-    """dy, places, dx [N, R]: dx[place] += dy. One task a row."""
-    for row in range(start, stop):
-        for i in range(dx.shape[1]):
-            dx[row, i] = 0
-        for i in range(dx.shape[1]):
-            dx[row, places[row, i]] += dy[row, i]
-
-
-@cuda_kernel
-def _collect_cuda(dy, places, dx):
-    """As the CPU twin. One thread a row."""
-    row = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    if row < dx.shape[0]:
-        for i in range(dx.shape[1]):
-            dx[row, i] = 0
-        for i in range(dx.shape[1]):
-            dx[row, places[row, i]] += dy[row, i]
-
-
-_collect = _over_rows(_collect_cpu, _collect_cuda)
 
 # ---------------------------------------------------------------- autograd
 
@@ -336,10 +302,10 @@ class CumsumOp(Op):
 
     @staticmethod
     def scan(x, dim, backwards):
-        rows = as_rows(x, dim)
+        rows, arrangement = arrange_rows(x, dim)
         y = Context.empty_like(rows)
         _cumsum(rows, y, backwards)
-        return from_rows(y, x.shape, dim)
+        return arrangement.full(y)
 
 
 class CumprodOp(Op):
@@ -347,19 +313,18 @@ class CumprodOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, dim):
-        rows = as_rows(x, dim)
+        rows, ctx.arrangement = arrange_rows(x, dim)
         y = ctx.empty_like(rows)
         _cumprod_forward(rows, y)
-        ctx.dim = dim
         ctx.save(rows, y)
-        return from_rows(y, x.shape, dim)
+        return ctx.arrangement.full(y)
 
     @staticmethod
     def backward(ctx: Context, dy):
         rows, y = ctx.saved
         dx = ctx.empty_like(rows)
-        _cumprod_backward(rows, y, as_rows(dy, ctx.dim), dx)
-        return from_rows(dx, dy.shape, ctx.dim), None
+        _cumprod_backward(rows, y, rows_like(dy, ctx.arrangement), dx)
+        return ctx.arrangement.full(dx), None
 
 
 class LogCumsumExpOp(Op):
@@ -367,20 +332,19 @@ class LogCumsumExpOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, dim):
-        rows = as_rows(x, dim)
+        rows, ctx.arrangement = arrange_rows(x, dim)
         y = ctx.empty_like(rows)
         if rows.size:
             _logcumsumexp_forward(rows, y)
-        ctx.dim = dim
         ctx.save(rows, y)
-        return from_rows(y, x.shape, dim)
+        return ctx.arrangement.full(y)
 
     @staticmethod
     def backward(ctx: Context, dy):
         rows, y = ctx.saved
         dx = ctx.empty_like(rows)
-        _logcumsumexp_backward(rows, y, as_rows(dy, ctx.dim), dx)
-        return from_rows(dx, dy.shape, ctx.dim), None
+        _logcumsumexp_backward(rows, y, rows_like(dy, ctx.arrangement), dx)
+        return ctx.arrangement.full(dx), None
 
 
 class CumExtremeOp(Op):
@@ -388,21 +352,19 @@ class CumExtremeOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, dim, greatest):
-        rows = as_rows(x, dim)
+        rows, ctx.arrangement = arrange_rows(x, dim)
         y, places = ctx.empty_like(rows), ctx.empty_like(rows, INT64)
         if rows.size:
             _cumextreme(rows, y, places, greatest)
-        ctx.dim = dim
         ctx.save(places)
-        return from_rows(y, x.shape, dim), from_rows(places, x.shape, dim)
+        return ctx.arrangement.full(y), ctx.arrangement.full(places)
 
     @staticmethod
     def backward(ctx: Context, dy, _):
         (places,) = ctx.saved
-        rows = as_rows(dy, ctx.dim)
-        dx = ctx.empty_like(rows)
-        _collect(arrays.contiguous(rows), places, dx)
-        return from_rows(dx, dy.shape, ctx.dim), None, None
+        dx = arrays.full(ctx.arrangement.sizes, 0, dy.dtype)
+        add_elements(ctx.arrangement.like(dy), places.reshape(dx.shape), dx)
+        return ctx.arrangement.full(dx), None, None
 
 
 # ---------------------------------------------------------------- public

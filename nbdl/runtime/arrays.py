@@ -115,25 +115,25 @@ copy_tiles = Kernel(
 
 
 @cpu_kernel
-def _accumulate_cpu(total, x, start, stop):
-    """total, x [N]: total += x. One task an element."""
+def _add_cpu(a, b, total, start, stop):
+    """a, b, total [N]: total = a + b; total may be a. One task an element."""
     for i in range(start, stop):
-        total[i] += x[i]
+        total[i] = a[i] + b[i]
 
 
 @cuda_kernel
-def _accumulate_cuda(total, x):
+def _add_cuda(a, b, total):
     """As the CPU twin. One thread an element."""
     i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if i < total.shape[0]:
-        total[i] += x[i]
+        total[i] = a[i] + b[i]
 
 
-accumulate = Kernel(
-    cpu=_accumulate_cpu,
-    cuda=_accumulate_cuda,
-    tasks=lambda total, x: total.shape[0],
-    blocks=lambda total, x: -(-total.shape[0] // BLOCK),
+add = Kernel(
+    cpu=_add_cpu,
+    cuda=_add_cuda,
+    tasks=lambda a, b, total: total.shape[0],
+    blocks=lambda a, b, total: -(-total.shape[0] // BLOCK),
 )
 
 # ---------------------------------------------------------------- fill
@@ -302,12 +302,42 @@ def _memory_of(array: np.ndarray) -> tuple[np.ndarray, int] | None:
     return root.ravel("K"), (address_of(array) - address_of(root)) // array.itemsize
 
 
+def dense_order(array: Any) -> tuple[int, ...] | None:
+    """The axes from the slowest to the fastest, if the elements lie densely in memory; else None."""
+    strides, shape = array.strides, array.shape
+    order = sorted(range(array.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
+    expected = array.itemsize
+    for axis in reversed(order):
+        if shape[axis] != 1:
+            if strides[axis] != expected:
+                return None
+            expected *= shape[axis]
+    return tuple(order)
+
+
 def add_arrays(a: Any, b: Any) -> Any:
-    """A new contiguous array a + b; same shape and dtype."""
-    result = memory.empty(a.shape, a.dtype)
-    copy_into(result, a)
-    accumulate(result.reshape(-1), contiguous(b).reshape(-1))
-    return result
+    """A new array a + b, in the memory order of a; same shape and dtype."""
+    if a.flags.c_contiguous:
+        total = memory.empty(a.shape, a.dtype)
+        add(a.reshape(-1), contiguous(b).reshape(-1), total.reshape(-1))
+        return total
+    order = dense_order(a)
+    if order is None:
+        return add_arrays(contiguous(a), b)
+    total = add_arrays(a.transpose(order), b.transpose(order))
+    return total.transpose(np.argsort(order))
+
+
+def add_to(total: Any, array: Any) -> None:
+    """total += array; same shape and dtype."""
+    if not total.flags.c_contiguous:
+        order = dense_order(total)
+        if order is None:
+            copy_into(total, add_arrays(total, array))
+            return
+        total, array = total.transpose(order), array.transpose(order)
+    flat = total.reshape(-1)
+    add(flat, contiguous(array).reshape(-1), flat)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays
+from nbdl.runtime.arrays import dense_order
 from nbdl.runtime.errors import ShapeError
 
 
@@ -24,19 +25,6 @@ def sum_to(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 # ---------------------------------------------------------------- memory order
-
-
-def dense_order(x: Any) -> tuple[int, ...] | None:
-    """The axes from the slowest to the fastest, if the elements lie densely in memory; else None."""
-    strides, shape = x.strides, x.shape
-    order = sorted(range(x.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
-    expected = x.itemsize
-    for axis in reversed(order):
-        if shape[axis] != 1:
-            if strides[axis] != expected:
-                return None
-            expected *= shape[axis]
-    return tuple(order)
 
 
 def inverse(order: tuple[int, ...]) -> tuple[int, ...]:

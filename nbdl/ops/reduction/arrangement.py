@@ -46,11 +46,11 @@ class Arrangement:
         return arrays.contiguous(dy).reshape(outer, inner)
 
     def full(self, dx: Any) -> Any:
-        """[O, R, I] -> the shape of the array that was arranged."""
+        """[O, R, I], or [O, R] where I is 1 -> the shape of the array that was arranged."""
         return self._restore(dx, self._shape)
 
     def resized(self, y: Any) -> Any:
-        """[O, K, I] -> the array's shape with its one arranged dimension of size K."""
+        """[O, K, I], or [O, K] where I is 1 -> the array's shape with its one arranged dimension of size K."""
         size = y.shape[1]
         axes = self._axes or range(len(self._shape))
         shape = tuple(size if axis in self.dims else n for axis, n in zip(axes, self._shape, strict=True))
@@ -68,10 +68,11 @@ class Arrangement:
         return arrays.contiguous(y).reshape(self.sizes[0], length, self.sizes[2])
 
 
-def arrange(x: Any, dims: tuple[int, ...]) -> tuple[Any, Arrangement]:
+def arrange(x: Any, dims: tuple[int, ...], innermost: bool = False) -> tuple[Any, Arrangement]:
     """The array as a contiguous [O, R, I], R its given dimensions, and how it was arranged.
 
-    It is copied only when its memory is not dense, or when the dimensions to reduce are not neighbours in it.
+    It is copied only when its memory is not dense, or when the dimensions to reduce are not neighbours in it; with
+    `innermost` also when others lie behind them, so that I is 1.
     """
     rank = x.ndim
     axes: tuple[int, ...] | None = None
@@ -80,7 +81,7 @@ def arrange(x: Any, dims: tuple[int, ...]) -> tuple[Any, Arrangement]:
         x = arrays.contiguous(x) if axes is None else x.transpose(axes)
     places = [place for place, axis in enumerate(axes or range(rank)) if axis in dims]
     first, last = (places[0], places[-1] + 1) if places else (rank, rank)
-    if last - first != len(places):  # others lie between: bring the dimensions to reduce to the end
+    if last - first != len(places) or (innermost and last != rank):  # bring the dimensions to reduce to the end
         order = [place for place in range(rank) if place not in places] + places
         axes = tuple(order) if axes is None else tuple(axes[place] for place in order)
         x = arrays.contiguous(x.transpose(order))
@@ -89,9 +90,21 @@ def arrange(x: Any, dims: tuple[int, ...]) -> tuple[Any, Arrangement]:
     return x.reshape(arrangement.sizes), arrangement
 
 
+def arrange_rows(x: Any, dim: int) -> tuple[Any, Arrangement]:
+    """One dimension of the array as the rows of a contiguous [N, R]; without dimensions it is one row of one."""
+    lines, arrangement = arrange(x, (dim,) if x.ndim else (), innermost=True)
+    return lines.reshape(lines.shape[:2]), arrangement
+
+
 def _ranks(axes: tuple[int, ...]) -> tuple[int, ...]:
     """The place of each axis when the axes are counted without gaps: (3, 0) -> (1, 0)."""
     return tuple(sorted(axes).index(axis) for axis in axes)
+
+
+def rows_like(y: Any, arrangement: Arrangement) -> Any:
+    """As `arrangement.like` for rows, where I is 1: a contiguous [O, K]."""
+    lines = arrangement.like(y)
+    return lines.reshape(lines.shape[:2])
 
 
 def insert_dims(y: Any, dims: tuple[int, ...]) -> Any:

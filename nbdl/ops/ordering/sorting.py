@@ -1,0 +1,299 @@
+r"""Order: sort, argsort, msort, topk, kthvalue and median.
+
+Everything starts from the stable order $\pi$ of a row, $y_i = x_{\pi(i)}$. A permutation's transpose is its inverse,
+so each gradient goes back to the place that its value came from:
+
+$$dx_{\pi(i)} = dy_i, \qquad \text{and } 0 \text{ for elements that were not chosen.}$$
+
+The median of everything names no place: k elements equal to it share the gradient, $1/k$ each.
+
+A NaN counts as greater than every number. On the CPU a row is sorted by merging runs (John von Neumann, 1945). In the
+CUDA twin each thread counts how many elements come before its own: more comparisons, none of which waits for another.
+
+Letters: N rows, R elements along the dimension, K of them chosen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.indexing.elements import gather_elements
+from nbdl.ops.reduction.arrangement import arrange_rows
+from nbdl.ops.reduction.extreme_places import put_back
+from nbdl.ops.reduction.extremes import shared_among_extremes
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.checks import check_dim, check_int
+from nbdl.runtime.dtypes import INT64
+from nbdl.runtime.errors import ShapeError
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
+
+# ---------------------------------------------------------------- reference
+
+
+def sort_reference(input, dim=-1, descending=False, stable=False):
+    """The definition: values and indices, equal values in their old order."""
+    order = argsort_reference(input, dim, descending)
+    return (np.take_along_axis(input, order, axis=dim) if input.ndim else input), order
+
+
+def argsort_reference(input, dim=-1, descending=False, stable=False):
+    """The definition: the stable order."""
+    if input.ndim == 0:
+        return np.zeros((), np.int64)
+    return np.argsort(-input if descending else input, axis=dim, kind="stable")
+
+
+def topk_reference(input, k, dim=-1, largest=True, sorted=True):
+    """The definition: the first k of the order."""
+    if input.ndim == 0:
+        return input, np.zeros((), np.int64)
+    order = np.take(argsort_reference(input, dim, largest), np.arange(k), axis=dim)
+    return np.take_along_axis(input, order, axis=dim), order
+
+
+# ---------------------------------------------------------------- the order of a row
+
+
+@exact
+def _comes_before(a, b, descending):
+    """Whether a stands strictly before b; NaN is the greatest."""
+    if descending:
+        a, b = b, a
+    return a < b or (b != b and a == a)
+
+
+@cpu_kernel
+def _order_cpu(x, order, scratch, descending, start, stop):
+    """x, order, scratch [N, R]: order = the stable order of each row. One task a row."""
+    size = x.shape[1]
+    for row in range(start, stop):
+        for i in range(size):
+            order[row, i] = i
+        width = 1
+        while width < size:
+            for low in range(0, size, 2 * width):
+                middle, high = min(low + width, size), min(low + 2 * width, size)
+                left, right = low, middle
+                for i in range(low, high):
+                    take_right = left >= middle
+                    if not take_right and right < high:
+                        take_right = _comes_before(x[row, order[row, right]], x[row, order[row, left]], descending)
+                    if take_right:
+                        scratch[row, i] = order[row, right]
+                        right += 1
+                    else:
+                        scratch[row, i] = order[row, left]
+                        left += 1
+            for i in range(size):
+                order[row, i] = scratch[row, i]
+            width *= 2
+
+
+@cuda_kernel
+def _order_cuda(x, order, scratch, descending):
+    """As the CPU twin. One block a row; a thread counts the elements before each of its own."""
+    row = cuda.blockIdx.x
+    size = x.shape[1]
+    for i in range(cuda.threadIdx.x, size, BLOCK):
+        rank = 0
+        for j in range(size):
+            before = _comes_before(x[row, j], x[row, i], descending)
+            equal = not before and not _comes_before(x[row, i], x[row, j], descending)
+            if before or (equal and j < i):
+                rank += 1
+        order[row, rank] = i
+
+
+_order = Kernel(
+    cpu=_order_cpu,
+    cuda=_order_cuda,
+    tasks=lambda x, *_: x.shape[0],
+    work=lambda x, *_: x.size * max(1, x.shape[1].bit_length()),
+)
+
+
+def stable_order(rows: Any, descending: bool = False) -> Any:
+    """[N, R] -> the places of each row's elements in ascending or descending order, equal ones in their old order."""
+    order = memory.empty(rows.shape, INT64)
+    _order(rows, order, memory.empty(rows.shape, INT64), descending)
+    return order
+
+
+def pick(rows: Any, places: Any) -> Any:
+    """[N, R], places [N, K] -> the elements there, [N, K]."""
+    y = memory.empty(places.shape, rows.dtype)
+    if y.size:
+        gather_elements(rows[:, :, None], places[:, :, None], y[:, :, None])
+    return y
+
+
+# ---------------------------------------------------------------- autograd
+
+
+class ChooseOp(Op):
+    """The elements at places [first, first + count) of the order along a dimension, and those places."""
+
+    @staticmethod
+    def forward(ctx: Context, x, dim, descending, first, count):
+        rows, ctx.arrangement = arrange_rows(x, dim)
+        order = stable_order(rows, descending)
+        if first or count != rows.shape[1]:
+            order = arrays.contiguous(order[:, first : first + count])
+        ctx.save(order)
+        return ctx.arrangement.resized(pick(rows, order)), ctx.arrangement.resized(order)
+
+    @staticmethod
+    def backward(ctx: Context, dy, _):
+        (order,) = ctx.saved
+        return put_back(ctx.arrangement.like(dy), order[:, :, None], ctx.arrangement), None, None, None, None
+
+
+class MedianOp(Op):
+    """The middle element of a vector, NaN if it has one; elements equal to it share the gradient."""
+
+    @staticmethod
+    def forward(ctx: Context, x):
+        row = arrays.contiguous(x).reshape(1, -1)
+        order = stable_order(row)
+        last = row.shape[1] - 1
+        place = last if x.dtype.kind == "f" and np.isnan(row[0, order[0, last]]) else last // 2
+        y = pick(row, arrays.contiguous(order[:, place : place + 1]))
+        ctx.save(row, y)
+        return y.reshape(())
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        row, y = ctx.saved
+        return shared_among_extremes(row[:, :, None], y, dy.reshape(1, 1)).reshape(-1)
+
+
+# ---------------------------------------------------------------- public: sorting
+
+
+class OrderResult(NamedTuple):
+    """Elements chosen by their order, and where they stood."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _length(input: Tensor, dim: int) -> int:
+    return input.shape[dim] if input.ndim else 1
+
+
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> OrderResult:
+    """Sorts along a dimension. Equal elements keep their order, whether `stable` is asked for or not.
+
+    Args:
+        input: [*].
+        dim: The dimension.
+        descending: From the greatest to the least.
+        stable: Accepted for PyTorch's sake: the sort always is.
+
+    Returns:
+        values: [*], and indices: [*], int64: where they stood.
+
+    Raises:
+        IndexRangeError: There is no such dimension.
+
+    Gradient:
+        For input: each gradient goes back to where its value came from.
+
+    Example:
+        >>> nbdl.sort(nbdl.tensor([3.0, 1.0, 2.0])).values
+        tensor([1., 2., 3.])
+    """
+    dim = check_dim("dim", dim, input.ndim)
+    return OrderResult(*ChooseOp.apply(input, dim, bool(descending), 0, _length(input, dim)))
+
+
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """The indices that sort along a dimension. Arguments as for `sort`."""
+    return sort(input.detach(), dim, descending).indices
+
+
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> OrderResult:
+    """The k greatest, or least, elements along a dimension, in order.
+
+    Args:
+        input: [*].
+        k: How many.
+        dim: The dimension.
+        largest: The greatest, else the least.
+        sorted: Accepted for PyTorch's sake: they always come in order.
+
+    Returns:
+        values and indices, with size k along the dimension.
+
+    Raises:
+        ArgumentError: k is more than there are.
+
+    Gradient:
+        For input.
+    """
+    dim = check_dim("dim", dim, input.ndim)
+    k = check_int("k", k, 0, _length(input, dim))
+    return OrderResult(*ChooseOp.apply(input, dim, bool(largest), 0, k))
+
+
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> OrderResult:
+    """The k-th least element along a dimension, counted from 1.
+
+    Args:
+        input: [*].
+        k: Which.
+        dim: The dimension.
+        keepdim: Keep the dimension with size 1.
+
+    Returns:
+        values and indices, without the dimension.
+
+    Gradient:
+        For input.
+    """
+    dim = check_dim("dim", dim, input.ndim)
+    k = check_int("k", k, 1, _length(input, dim))
+    return _one_of_order(input, dim, k - 1, keepdim)
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle element, the lower of two: over everything, or along a dimension with its index. NaN if there is one.
+
+    Args:
+        input: [*], not empty.
+        dim: The dimension; None for all elements, and then the value alone is returned.
+        keepdim: Keep the dimension with size 1.
+
+    Raises:
+        ShapeError: There are no elements.
+
+    Gradient:
+        For input: to the element chosen.
+    """
+    flat = input if dim is not None else input.reshape(-1)
+    chosen = check_dim("dim", 0 if dim is None else dim, flat.ndim)
+    size = _length(flat, chosen)
+    if size == 0:
+        raise ShapeError(f"input: expected elements, got shape {list(input.shape)}")
+    if flat.dtype.kind == "f" and np.isnan(flat._array).any():
+        result = _median_with_nan(flat, chosen, size, keepdim)
+    else:
+        result = _one_of_order(flat, chosen, (size - 1) // 2, keepdim)
+    return result.values if dim is None else result
+
+
+def _median_with_nan(input: Tensor, dim: int, size: int, keepdim: bool) -> OrderResult:
+    """NaN sorts last: a row whose last element is NaN has it for its median."""
+    last, middle = (_one_of_order(input, dim, place, keepdim) for place in (size - 1, (size - 1) // 2))
+    missing = last.values.isnan()
+    return OrderResult(last.values.where(missing, middle.values), last.indices.where(missing, middle.indices))
+
+
+def _one_of_order(input: Tensor, dim: int, place: int, keepdim: bool) -> OrderResult:
+    result = OrderResult(*ChooseOp.apply(input, dim, False, place, 1))
+    if keepdim or input.ndim == 0:
+        return result
+    return OrderResult(result.values.squeeze(dim), result.indices.squeeze(dim))
