@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from nbdl import ops
 from nbdl.autograd import Tensor
@@ -14,39 +15,43 @@ from nbdl.runtime.checks import check_int
 # ---------------------------------------------------------------- without options
 
 
-class Sigmoid(Module):
+class _Plain(Module):
+    """An activation without options."""
+
+    _function: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._function(input)
+
+
+class Sigmoid(_Plain):
     r"""$1 / (1 + e^{-x})$, element by element. Shape: [*] to [*]."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.sigmoid(input)
+    _function = staticmethod(ops.sigmoid)
 
 
-class Tanh(Module):
+class Tanh(_Plain):
     r"""$\tanh x$, element by element. Shape: [*] to [*]."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.tanh(input)
+    _function = staticmethod(ops.tanh)
 
 
-class LogSigmoid(Module):
+class LogSigmoid(_Plain):
     r"""$-\ln(1 + e^{-x})$, element by element. Shape: [*] to [*]."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.logsigmoid(input)
+    _function = staticmethod(ops.logsigmoid)
 
 
-class Softsign(Module):
+class Softsign(_Plain):
     r"""$x / (1 + |x|)$, element by element. Shape: [*] to [*]."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.softsign(input)
+    _function = staticmethod(ops.softsign)
 
 
-class Tanhshrink(Module):
+class Tanhshrink(_Plain):
     r"""$x - \tanh x$, element by element. Shape: [*] to [*]."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.tanhshrink(input)
+    _function = staticmethod(ops.tanhshrink)
 
 
 # ---------------------------------------------------------------- with the option to work in place
@@ -55,9 +60,14 @@ class Tanhshrink(Module):
 class _InPlace(Module):
     """An activation whose one option is to write the result into the input's memory."""
 
+    _function: ClassVar[Callable[..., Tensor]]
+
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._function(input, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -70,8 +80,7 @@ class ReLU(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.relu(input, self.inplace)
+    _function = staticmethod(ops.relu)
 
 
 class ReLU6(_InPlace):
@@ -81,8 +90,7 @@ class ReLU6(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.relu6(input, self.inplace)
+    _function = staticmethod(ops.relu6)
 
 
 class SELU(_InPlace):
@@ -92,8 +100,7 @@ class SELU(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.selu(input, self.inplace)
+    _function = staticmethod(ops.selu)
 
 
 class SiLU(_InPlace):
@@ -103,8 +110,7 @@ class SiLU(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.silu(input, self.inplace)
+    _function = staticmethod(ops.silu)
 
 
 class Mish(_InPlace):
@@ -114,8 +120,7 @@ class Mish(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.mish(input, self.inplace)
+    _function = staticmethod(ops.mish)
 
 
 class Hardswish(_InPlace):
@@ -125,8 +130,7 @@ class Hardswish(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.hardswish(input, self.inplace)
+    _function = staticmethod(ops.hardswish)
 
     def extra_repr(self) -> str:
         return ""
@@ -139,8 +143,7 @@ class Hardsigmoid(_InPlace):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.hardsigmoid(input, self.inplace)
+    _function = staticmethod(ops.hardsigmoid)
 
     def extra_repr(self) -> str:
         return ""
@@ -348,83 +351,69 @@ class Hardshrink(Module):
 # ---------------------------------------------------------------- over a dimension
 
 
-class GLU(Module):
+class _AlongDimension(Module):
+    """What the functions along a dimension share."""
+
+    _function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._function(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class GLU(_AlongDimension):
     r"""$a\, \sigma(b)$, where a and b are the halves of the input along a dimension. Shape: [*, 2N, *] to [*, N, *].
 
     Args:
         dim: The dimension.
     """
 
+    _function = staticmethod(ops.glu)
+
     def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.glu(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+        super().__init__(dim)
 
 
-class Softmax(Module):
+class Softmax(_AlongDimension):
     r"""$e^{x_i} / \sum_j e^{x_j}$ along a dimension. Shape: [*] to [*].
 
     Args:
         dim: The dimension whose elements sum to 1.
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    _function = staticmethod(ops.softmax)
 
 
-class LogSoftmax(Module):
+class LogSoftmax(_AlongDimension):
     r"""$\ln(e^{x_i} / \sum_j e^{x_j})$ along a dimension. Shape: [*] to [*].
 
     Args:
         dim: The dimension.
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.log_softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    _function = staticmethod(ops.log_softmax)
 
 
-class Softmin(Module):
+class Softmin(_AlongDimension):
     r"""$e^{-x_i} / \sum_j e^{-x_j}$ along a dimension. Shape: [*] to [*].
 
     Args:
         dim: The dimension whose elements sum to 1.
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.softmin(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    _function = staticmethod(ops.softmin)
 
 
-class Softmax2d(Module):
+class Softmax2d(_Plain):
     """Softmax over the channels at each place. Shape: [N, C, H, W] or [C, H, W] to the same."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.softmax2d(input)
+    _function = staticmethod(ops.softmax2d)
 
 
 class PReLU(Module):

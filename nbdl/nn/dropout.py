@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 from nbdl import ops
 from nbdl.autograd import Tensor
 from nbdl.nn.module import Module
@@ -11,10 +14,15 @@ from nbdl.runtime.checks import check_number
 class _Dropout(Module):
     """What the dropouts share: a probability, and the option to work in place."""
 
+    _function: ClassVar[Callable[..., Tensor]]
+
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.p = check_number("p", p, 0, 1)
         self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._function(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -33,8 +41,7 @@ class Dropout(_Dropout):
         tensor([1., 2.])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.dropout(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.dropout)
 
 
 class Dropout1d(_Dropout):
@@ -45,8 +52,7 @@ class Dropout1d(_Dropout):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.dropout1d(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.dropout1d)
 
 
 class Dropout2d(_Dropout):
@@ -57,8 +63,7 @@ class Dropout2d(_Dropout):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.dropout2d(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.dropout2d)
 
 
 class Dropout3d(_Dropout):
@@ -69,8 +74,7 @@ class Dropout3d(_Dropout):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.dropout3d(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.dropout3d)
 
 
 class AlphaDropout(_Dropout):
@@ -81,8 +85,7 @@ class AlphaDropout(_Dropout):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.alpha_dropout(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.alpha_dropout)
 
 
 class FeatureAlphaDropout(_Dropout):
@@ -93,5 +96,4 @@ class FeatureAlphaDropout(_Dropout):
         inplace: Write the result into the input's memory.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.feature_alpha_dropout(input, self.p, self.training, self.inplace)
+    _function = staticmethod(ops.feature_alpha_dropout)

@@ -191,20 +191,7 @@ def eq(input: Tensor | float, other: Tensor | float) -> Tensor:
 
 
 def ne(input: Tensor | float, other: Tensor | float) -> Tensor:
-    """Where elements of a differ from b.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        other: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where elements of a differ from b. Arguments as for `eq`.
 
     Example:
         >>> nbdl.ops.ne(nbdl.tensor([1.0, 2.0, 3.0]), 2)
@@ -214,20 +201,7 @@ def ne(input: Tensor | float, other: Tensor | float) -> Tensor:
 
 
 def lt(input: Tensor | float, other: Tensor | float) -> Tensor:
-    """Where elements of a are less than b.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        other: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where elements of a are less than b. Arguments as for `eq`.
 
     Example:
         >>> nbdl.ops.lt(nbdl.tensor([1.0, 2.0, 3.0]), 2)
@@ -237,20 +211,7 @@ def lt(input: Tensor | float, other: Tensor | float) -> Tensor:
 
 
 def le(input: Tensor | float, other: Tensor | float) -> Tensor:
-    """Where elements of a are at most b.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        other: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where elements of a are at most b. Arguments as for `eq`.
 
     Example:
         >>> nbdl.ops.le(nbdl.tensor([1.0, 2.0, 3.0]), 2)
@@ -260,20 +221,7 @@ def le(input: Tensor | float, other: Tensor | float) -> Tensor:
 
 
 def gt(input: Tensor | float, other: Tensor | float) -> Tensor:
-    """Where elements of a are greater than b.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        other: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where elements of a are greater than b. Arguments as for `eq`.
 
     Example:
         >>> nbdl.ops.gt(nbdl.tensor([1.0, 2.0, 3.0]), 2)
@@ -283,20 +231,7 @@ def gt(input: Tensor | float, other: Tensor | float) -> Tensor:
 
 
 def ge(input: Tensor | float, other: Tensor | float) -> Tensor:
-    """Where elements of a are at least b.
-
-    Args:
-        input: [*], a: a tensor or a number.
-        other: [*], b: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where elements of a are at least b. Arguments as for `eq`.
 
     Example:
         >>> nbdl.ops.ge(nbdl.tensor([1.0, 2.0, 3.0]), 2)
@@ -328,16 +263,7 @@ def isnan(input: Tensor) -> Tensor:
 
 
 def isinf(input: Tensor) -> Tensor:
-    """Where elements are infinite.
-
-    Args:
-        input: [*], any dtype.
-
-    Returns:
-        [*], bool.
-
-    Gradient:
-        None.
+    """Where elements are infinite. Arguments as for `isnan`.
 
     Example:
         >>> nbdl.ops.isinf(nbdl.tensor([1.0, -math.inf, math.nan]))
@@ -347,16 +273,7 @@ def isinf(input: Tensor) -> Tensor:
 
 
 def isfinite(input: Tensor) -> Tensor:
-    """Where elements are neither NaN nor infinite.
-
-    Args:
-        input: [*], any dtype.
-
-    Returns:
-        [*], bool.
-
-    Gradient:
-        None.
+    """Where elements are neither NaN nor infinite. Arguments as for `isnan`.
 
     Example:
         >>> nbdl.ops.isfinite(nbdl.tensor([1.0, -math.inf, math.nan]))

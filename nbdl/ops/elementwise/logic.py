@@ -138,20 +138,7 @@ def logical_and(input: Tensor, other: Tensor | bool) -> Tensor:
 
 
 def logical_or(input: Tensor, other: Tensor | bool) -> Tensor:
-    """Where a or b, or both, are true.
-
-    Args:
-        input: [*], a, any dtype.
-        other: [*], b, any dtype; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where a or b, or both, are true. Arguments as for `logical_and`.
 
     Example:
         >>> nbdl.ops.logical_or(nbdl.tensor([True, True, False]), nbdl.tensor([True, False, True]))
@@ -161,20 +148,7 @@ def logical_or(input: Tensor, other: Tensor | bool) -> Tensor:
 
 
 def logical_xor(input: Tensor, other: Tensor | bool) -> Tensor:
-    """Where exactly one of a and b is true.
-
-    Args:
-        input: [*], a, any dtype.
-        other: [*], b, any dtype; the shapes broadcast to each other.
-
-    Returns:
-        [*], bool.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-
-    Gradient:
-        None.
+    """Where exactly one of a and b is true. Arguments as for `logical_and`.
 
     Example:
         >>> nbdl.ops.logical_xor(nbdl.tensor([True, True, False]), nbdl.tensor([True, False, True]))
@@ -230,21 +204,7 @@ def bitwise_and(input: Tensor | int, other: Tensor | int) -> Tensor:
 
 
 def bitwise_or(input: Tensor | int, other: Tensor | int) -> Tensor:
-    """Of each pair of elements the bits that one or both have.
-
-    Args:
-        input: [*], a, integers or bools: a tensor or a number.
-        other: [*], b, integers or bools: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], the common shape; the dtype that both promote to.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-        DTypeError: An operand is floating point.
-
-    Gradient:
-        None.
+    """Of each pair of elements the bits that one or both have. Arguments as for `bitwise_and`.
 
     Example:
         >>> nbdl.ops.bitwise_or(nbdl.tensor([6]), 3)
@@ -254,21 +214,7 @@ def bitwise_or(input: Tensor | int, other: Tensor | int) -> Tensor:
 
 
 def bitwise_xor(input: Tensor | int, other: Tensor | int) -> Tensor:
-    """Of each pair of elements the bits that exactly one has.
-
-    Args:
-        input: [*], a, integers or bools: a tensor or a number.
-        other: [*], b, integers or bools: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], the common shape; the dtype that both promote to.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-        DTypeError: An operand is floating point.
-
-    Gradient:
-        None.
+    """Of each pair of elements the bits that exactly one has. Arguments as for `bitwise_and`.
 
     Example:
         >>> nbdl.ops.bitwise_xor(nbdl.tensor([6]), 3)
@@ -332,19 +278,7 @@ def bitwise_left_shift(input: Tensor | int, other: Tensor | int) -> Tensor:
 def bitwise_right_shift(input: Tensor | int, other: Tensor | int) -> Tensor:
     """The bits of a moved by b places to the right: a divided by $2^b$, rounded down.
 
-    Args:
-        input: [*], a, integers: a tensor or a number.
-        other: [*], b, integers: a tensor or a number; the shapes broadcast to each other.
-
-    Returns:
-        [*], the common shape; the dtype that both promote to.
-
-    Raises:
-        ShapeError: The shapes do not broadcast.
-        DTypeError: An operand is floating point.
-
-    Gradient:
-        None.
+    Arguments as for `bitwise_left_shift`.
 
     Example:
         >>> nbdl.ops.bitwise_right_shift(nbdl.tensor([3]), 1)
