@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.maps import Map2
 from nbdl.ops.indexing.elements import gather_elements
 from nbdl.ops.reduction.arrangement import arrange_rows
-from nbdl.ops.reduction.extreme_places import put_back
+from nbdl.ops.reduction.extreme_places import find_extremes, put_back
 from nbdl.ops.reduction.extremes import shared_among_extremes
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dim, check_int
@@ -151,23 +152,35 @@ class ChooseOp(Op):
         return put_back(ctx.arrangement.like(dy), order[:, :, None], ctx.arrangement), None, None, None, None
 
 
+@exact
+def _nan_or(a, b):
+    return a if a != a else b
+
+
+nan_or = Map2(_nan_or)
+
+
 class MedianOp(Op):
-    """The middle element of a vector, NaN if it has one; elements equal to it share the gradient."""
+    """The middle element of all, NaN if there is one; elements equal to it share the gradient."""
 
     @staticmethod
     def forward(ctx: Context, x):
         row = arrays.contiguous(x).reshape(1, -1)
-        order = stable_order(row)
-        last = row.shape[1] - 1
-        place = last if x.dtype.kind == "f" and np.isnan(row[0, order[0, last]]) else last // 2
-        y = pick(row, arrays.contiguous(order[:, place : place + 1]))
+        size = row.shape[1]
+        if size == 0:
+            y = arrays.full((1, 1), np.nan, x.dtype)
+        else:
+            y = pick(row, arrays.contiguous(stable_order(row)[:, (size - 1) // 2 :][:, :1]))
+            if x.dtype.kind == "f":
+                y = nan_or(find_extremes(row[:, :, None], True)[0], y)
+        ctx.shape = x.shape
         ctx.save(row, y)
         return y.reshape(())
 
     @staticmethod
     def backward(ctx: Context, dy):
         row, y = ctx.saved
-        return shared_among_extremes(row[:, :, None], y, dy.reshape(1, 1)).reshape(-1)
+        return shared_among_extremes(row[:, :, None], y, dy.reshape(1, 1)).reshape(ctx.shape)
 
 
 # ---------------------------------------------------------------- public: sorting
@@ -260,36 +273,42 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ord
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower of two: over everything, or along a dimension with its index. NaN if there is one.
+    """The middle element, the lower of two: of everything, or along a dimension with its index. NaN if there is one.
 
     Args:
-        input: [*], not empty.
+        input: [*].
         dim: The dimension; None for all elements, and then the value alone is returned.
         keepdim: Keep the dimension with size 1.
 
+    Returns:
+        The median of everything, NaN where there is nothing; with a dimension the values and indices without it, of
+        NaNs the first.
+
     Raises:
-        ShapeError: There are no elements.
+        ShapeError: There are no elements along the dimension, or no integers at all.
+        IndexRangeError: There is no such dimension.
 
     Gradient:
-        For input: to the element chosen.
+        For input: along a dimension to the element chosen; of everything shared evenly by elements equal to it.
+
+    Example:
+        >>> nbdl.median(nbdl.tensor([3.0, 1.0, 2.0, 5.0]))
+        tensor(2.)
     """
-    flat = input if dim is not None else input.reshape(-1)
-    chosen = check_dim("dim", 0 if dim is None else dim, flat.ndim)
-    size = _length(flat, chosen)
+    if dim is None:
+        if input.numel() == 0 and input.dtype.kind != "f":
+            raise ShapeError(f"input: expected elements, got shape {list(input.shape)}")
+        return MedianOp.apply(input)
+    dim = check_dim("dim", dim, input.ndim)
+    size = _length(input, dim)
     if size == 0:
-        raise ShapeError(f"input: expected elements, got shape {list(input.shape)}")
-    if flat.dtype.kind == "f" and np.isnan(flat._array).any():
-        result = _median_with_nan(flat, chosen, size, keepdim)
-    else:
-        result = _one_of_order(flat, chosen, (size - 1) // 2, keepdim)
-    return result.values if dim is None else result
-
-
-def _median_with_nan(input: Tensor, dim: int, size: int, keepdim: bool) -> OrderResult:
-    """NaN sorts last: a row whose last element is NaN has it for its median."""
-    last, middle = (_one_of_order(input, dim, place, keepdim) for place in (size - 1, (size - 1) // 2))
-    missing = last.values.isnan()
-    return OrderResult(last.values.where(missing, middle.values), last.indices.where(missing, middle.indices))
+        raise ShapeError(f"input: expected elements along dimension {dim}, got shape {list(input.shape)}")
+    middle = _one_of_order(input, dim, (size - 1) // 2, keepdim)
+    if input.dtype.kind != "f":
+        return middle
+    greatest = input.max(dim, keepdim)  # a NaN, and the first of several, if there is one
+    missing = greatest.values.isnan()
+    return OrderResult(greatest.values.where(missing, middle.values), greatest.indices.where(missing, middle.indices))
 
 
 def _one_of_order(input: Tensor, dim: int, place: int, keepdim: bool) -> OrderResult:

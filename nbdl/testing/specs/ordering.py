@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.ops import ordering
+from nbdl.ops.ordering import sorting
 from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
@@ -79,30 +80,28 @@ _FEW = Refusal(lambda: {"input": np.zeros((2, 3)), "k": 4, "dim": 1}, ArgumentEr
 SPECS = [
     OpSpec(
         function=ordering.sort,
-        reference=ordering.sort_reference,
+        reference=sorting.sort_reference,
         inputs=_sorted_rows,
         differentiable=("input",),
         refusals=(_WRONG_DIM,),
         benchmark=lambda rng: {"input": rng.standard_normal((256, 1000))},
     ),
-    OpSpec(function=ordering.sort, reference=ordering.sort_reference, inputs=_tied_rows, variant="ties"),
+    OpSpec(function=ordering.sort, reference=sorting.sort_reference, inputs=_tied_rows, variant="ties"),
     OpSpec(
         function=ordering.sort,
-        reference=ordering.sort_reference,
+        reference=sorting.sort_reference,
         inputs=_long_row,
         differentiable=("input",),
         variant="long row",
     ),
-    OpSpec(
-        function=ordering.argsort, reference=ordering.argsort_reference, inputs=_sorted_rows, refusals=(_WRONG_DIM,)
-    ),
+    OpSpec(function=ordering.argsort, reference=sorting.argsort_reference, inputs=_sorted_rows, refusals=(_WRONG_DIM,)),
     OpSpec(
         function=ordering.topk,
-        reference=ordering.topk_reference,
+        reference=sorting.topk_reference,
         inputs=_chosen,
         differentiable=("input",),
         refusals=(
-            _WRONG_DIM_OF_K := Refusal(lambda: {"input": np.zeros((2, 3)), "k": 1, "dim": 2}, IndexRangeError, "dim"),
+            _WRONG_DIM_OF_K,
             _FEW,
         ),
     ),
@@ -118,7 +117,7 @@ SPECS = [
         reference=_median_reference,
         inputs=lambda draw: {**_rows(draw), "keepdim": draw.boolean()},
         differentiable=("input",),
-        refusals=(_WRONG_DIM, Refusal(lambda: {"input": np.zeros((0, 3))}, ShapeError, "input")),
+        refusals=(_WRONG_DIM, Refusal(lambda: {"input": np.zeros((0, 3)), "dim": 0}, ShapeError, "input")),
     ),
     OpSpec(
         function=ordering.median,
@@ -126,6 +125,12 @@ SPECS = [
         inputs=lambda draw: {"input": draw.array(draw.shape(0, 3, min_size=1), distinct=True)},
         differentiable=("input",),
         variant="all",
+    ),
+    OpSpec(
+        function=ordering.median,
+        reference=_median_reference,
+        inputs=lambda draw: {"input": draw.array(draw.shape(1, 2, min_size=1), ties=True)},
+        variant="ties",
     ),
     OpSpec(
         function=ordering.unique,

@@ -83,7 +83,7 @@ REDUCTIONS = (
         ("missing term", "    return log(total) + highest", "    return log(total)", forward("logsumexp")),
     ),
     *bugs(
-        "ops/ordering.py",
+        "ops/ordering/sorting.py",
         (
             "index",
             "take_right = _comes_before(x[row, order[row, right]], x[row, order[row, left]], descending)",
@@ -96,27 +96,19 @@ REDUCTIONS = (
             "            if before:",
             twins("sort"),
         ),
-        (
-            "missing barrier",
-            "        dx[row, i] = 0\n    cuda.syncthreads()\n",
-            "        dx[row, i] = 0\n",
-            twins("topk"),
-        ),
     ),
     *bugs(
         "ops/scan.py",
         (
             "sign",
-            "    for row in range(start, stop):\n        total = y.dtype.type(0)\n        for step in range(size):\n"
-            "            i = size - 1 - step if backwards else step",
-            "    for row in range(start, stop):\n        total = y.dtype.type(0)\n        for step in range(size):\n"
-            "            i = step",
+            "        i = size - 1 - step if backwards else step",
+            "        i = step",
             gradients("cumsum"),
         ),
         (
             "constant",
-            "range(zero, size):  # the zero itself left out of every product\n            if i > zero:",
-            "range(zero, size):  # the zero itself left out of every product\n            if i >= zero:",
+            "range(zero, size):  # the zero itself left out of every product\n        if i > zero:",
+            "range(zero, size):  # the zero itself left out of every product\n        if i >= zero:",
             gradients("cumprod"),
         ),
     ),

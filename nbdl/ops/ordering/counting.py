@@ -1,0 +1,290 @@
+r"""Counting and searching: unique, bincount, histc, searchsorted and bucketize.
+
+None of them has a gradient: what they return are integers, or counts that do not move with the input.
+
+Letters: N elements, B bins, R edges of a sorted row, K values looked up in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbdl.autograd import Tensor
+from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.ordering.sorting import pick, stable_order
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.checks import check_int, check_integer, check_number, check_rank
+from nbdl.runtime.dtypes import INT64
+from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+
+# ---------------------------------------------------------------- groups of equal values
+
+
+@cpu_kernel
+def _group_cpu(x, order, inverse, firsts, counts, found, start, stop):
+    """x, order, inverse, firsts, counts [R]; found [1], the number of different values. One task."""
+    for _ in range(start, stop):
+        group = -1
+        for i in range(x.shape[0]):
+            place = order[i]
+            if i == 0 or x[place] != x[order[i - 1]]:
+                group += 1
+                firsts[group] = place
+                counts[group] = 0
+            counts[group] += 1
+            inverse[place] = group
+        found[0] = group + 1
+
+
+@cuda_kernel
+def _group_cuda(x, order, inverse, firsts, counts, found):
+    """As the CPU twin. One thread: a group's number depends on all values before it."""
+    if cuda.threadIdx.x == 0:
+        group = -1
+        for i in range(x.shape[0]):
+            place = order[i]
+            if i == 0 or x[place] != x[order[i - 1]]:
+                group += 1
+                firsts[group] = place
+                counts[group] = 0
+            counts[group] += 1
+            inverse[place] = group
+        found[0] = group + 1
+
+
+_group = Kernel(cpu=_group_cpu, cuda=_group_cuda, tasks=lambda *_: 1)
+
+# ---------------------------------------------------------------- counting into bins
+
+
+@cpu_kernel
+def _count_cpu(bins, weights, y, start, stop):
+    """bins [N], -1 for none; weights [N] or [1] for all; y [B]. One task: additions keep their order."""
+    for _ in range(start, stop):
+        for b in range(y.shape[0]):
+            y[b] = 0
+        for i in range(bins.shape[0]):
+            if bins[i] >= 0:
+                y[bins[i]] += weights[i if weights.shape[0] > 1 else 0]
+
+
+@cuda_kernel
+def _count_cuda(bins, weights, y):
+    """As the CPU twin. One block; a thread owns the bins threadIdx.x, + BLOCK, ..."""
+    for b in range(cuda.threadIdx.x, y.shape[0], BLOCK):
+        total = y.dtype.type(0)
+        for i in range(bins.shape[0]):
+            if bins[i] == b:
+                total += weights[i if weights.shape[0] > 1 else 0]
+        y[b] = total
+
+
+_count = Kernel(cpu=_count_cpu, cuda=_count_cuda, tasks=lambda *_: 1)
+
+
+@cpu_kernel
+def _bin_of_cpu(x, low, high, bins, y, start, stop):
+    """x, y [N]: the number of the bin among `bins` equal parts of [low, high]; -1 outside. One task an element."""
+    for i in range(start, stop):
+        place = np.int64((x[i] - low) * x.dtype.type(bins) / (high - low))
+        inside = x[i] >= low and x[i] <= high
+        y[i] = min(place, bins - 1) if inside else -1
+
+
+@cuda_kernel
+def _bin_of_cuda(x, low, high, bins, y):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < x.shape[0]:
+        inside = x[i] >= low and x[i] <= high
+        y[i] = -1
+        if inside:
+            y[i] = min(np.int64((x[i] - low) * x.dtype.type(bins) / (high - low)), bins - 1)
+
+
+_bin_of = Kernel(
+    cpu=_bin_of_cpu, cuda=_bin_of_cuda, tasks=lambda x, *_: x.shape[0], blocks=lambda x, *_: -(-x.shape[0] // BLOCK)
+)
+
+
+@cpu_kernel
+def _search_cpu(edges, values, right, y, start, stop):
+    """edges [N or 1, R], sorted; values, y [N, K]: the first place whose edge is >= value (> when right).
+
+    One task a row.
+    """
+    for row in range(start, stop):
+        line = row if edges.shape[0] > 1 else 0
+        for i in range(values.shape[1]):
+            low, high = 0, edges.shape[1]
+            while low < high:
+                middle = (low + high) // 2
+                edge, value = edges[line, middle], values[row, i]
+                before = edge <= value if right else edge < value
+                if before or (value != value and (right or edge == edge)):
+                    low = middle + 1
+                else:
+                    high = middle
+            y[row, i] = low
+
+
+@cuda_kernel
+def _search_cuda(edges, values, right, y):
+    """As the CPU twin. One block a row."""
+    row = cuda.blockIdx.x
+    line = row if edges.shape[0] > 1 else 0
+    for i in range(cuda.threadIdx.x, values.shape[1], BLOCK):
+        low, high = 0, edges.shape[1]
+        while low < high:
+            middle = (low + high) // 2
+            edge, value = edges[line, middle], values[row, i]
+            before = edge <= value if right else edge < value
+            if before or (value != value and (right or edge == edge)):
+                low = middle + 1
+            else:
+                high = middle
+        y[row, i] = low
+
+
+_search = Kernel(
+    cpu=_search_cpu,
+    cuda=_search_cuda,
+    tasks=lambda edges, values, *_: values.shape[0],
+    work=lambda edges, values, *_: values.size * max(1, edges.shape[1].bit_length()),
+)
+
+# ---------------------------------------------------------------- public
+
+
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The different values, in ascending order.
+
+    Args:
+        input: [*].
+        sorted: Accepted for PyTorch's sake: they always are.
+        return_inverse: Also where each element's value stands among them: [*], int64.
+        return_counts: Also how often each occurs: [U], int64.
+
+    Returns:
+        [U], or a tuple with what else was asked for.
+    """
+    flat = arrays.contiguous(input._array).reshape(-1)
+    order = stable_order(flat.reshape(1, -1)).reshape(-1)
+    inverse, firsts, counts = (memory.empty(flat.shape, INT64) for _ in range(3))
+    found = memory.empty((1,), INT64)
+    _group(flat, order, inverse, firsts, counts, found)
+    groups = int(found[0])
+    values = pick(flat.reshape(1, -1), arrays.contiguous(firsts[:groups]).reshape(1, -1))
+    results = [Tensor(values.reshape(-1))]
+    if return_inverse:
+        results.append(Tensor(inverse.reshape(input.shape)))
+    if return_counts:
+        results.append(Tensor(arrays.contiguous(counts[:groups])))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def searchsorted(sorted_sequence: Tensor, input: Any, *, right: bool = False) -> Tensor:
+    """Where values belong in sorted sequences: the first index whose element is >= the value (> when right).
+
+    Args:
+        sorted_sequence: [R], or [*, R] with the leading sizes of the input; ascending.
+        input: [*, K], or a number.
+        right: Behind equal elements instead of before them.
+
+    Returns:
+        [*, K], int64.
+
+    Raises:
+        ShapeError: The leading sizes differ.
+        DTypeError: The dtypes differ.
+    """
+    values = input if isinstance(input, Tensor) else Tensor(np.array(input, sorted_sequence.dtype))
+    if values.dtype != sorted_sequence.dtype:
+        raise DTypeError(f"input: expected {sorted_sequence.dtype}, got {values.dtype}")
+    if sorted_sequence.ndim != 1 and sorted_sequence.shape[:-1] != values.shape[:-1]:
+        raise ShapeError(
+            f"sorted_sequence: expected the leading sizes of input {list(values.shape[:-1])}, "
+            f"got shape {list(sorted_sequence.shape)}"
+        )
+    check_rank("sorted_sequence", sorted_sequence, *range(1, 65))
+    edges = arrays.contiguous(sorted_sequence._array).reshape(-1, sorted_sequence.shape[-1])
+    flat = arrays.contiguous(values._array)
+    flat = flat.reshape(1, -1) if sorted_sequence.ndim == 1 else flat.reshape(edges.shape[0], -1)
+    y = memory.empty(flat.shape, INT64)
+    _search(edges, flat, bool(right), y)
+    return Tensor(y.reshape(values.shape))
+
+
+def bucketize(input: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
+    """The number of the interval between boundaries that each value falls into (see `searchsorted`)."""
+    check_rank("boundaries", boundaries, 1)
+    return searchsorted(boundaries, input, right=right)
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each of the integers 0, 1, ... occurs, or the sum of its weights.
+
+    Args:
+        input: [N], integers, none negative.
+        weights: [N], what each occurrence counts.
+        minlength: Length of the result at least.
+
+    Returns:
+        [max(input) + 1], int64, or the weights' dtype.
+
+    Raises:
+        ArgumentError: An integer is negative.
+        ShapeError: The input is not one-dimensional, or weights has another shape.
+    """
+    check_rank("input", check_integer("input", input), 1)
+    minlength = check_int("minlength", minlength, 0)
+    bins = arrays.contiguous(input._array).astype(np.int64, copy=False)
+    if bins.size and bins.min() < 0:
+        raise ArgumentError(f"input: expected integers of at least 0, got {int(bins.min())}")
+    if weights is not None and weights.shape != input.shape:
+        raise ShapeError(f"weights: expected shape {list(input.shape)}, got {list(weights.shape)}")
+    if weights is not None and weights.dtype.kind != "f":
+        weights = to_dtype(weights, np.dtype(np.float64))
+    added = np.ones(1, np.int64) if weights is None else arrays.contiguous(weights._array)
+    y = memory.empty((max(int(bins.max()) + 1 if bins.size else 0, minlength),), added.dtype)
+    _count(bins, added, y)
+    return Tensor(y)
+
+
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements fall into each of `bins` equal parts of [min, max]; others, and NaN, do not count.
+
+    Args:
+        input: [*], float32 or float64.
+        bins: How many parts.
+        min: The lower end.
+        max: The upper end; with min == max the range of the data.
+
+    Returns:
+        [bins], dtype of the input.
+
+    Raises:
+        ArgumentError: max is less than min, or the range is not finite.
+    """
+    if input.dtype.kind != "f":
+        raise DTypeError(f"input: expected float32 or float64, got {input.dtype}")
+    bins = check_int("bins", bins, 1)
+    low, high = check_number("min", min), check_number("max", max)
+    flat = arrays.contiguous(input._array).reshape(-1)
+    if high < low:
+        raise ArgumentError(f"max: expected at least min ({low}), got {high}")
+    if low == high and flat.size:
+        low, high = float(flat.min()), float(flat.max())
+        check_number("input", low)
+        check_number("input", high)
+    if low == high:
+        low, high = low - 1, high + 1
+    places = memory.empty(flat.shape, INT64)
+    kind = flat.dtype.type
+    _bin_of(flat, kind(low), kind(high), np.int64(bins), places)
+    y = memory.empty((bins,), flat.dtype)
+    _count(places, np.ones(1, flat.dtype), y)
+    return Tensor(y)
