@@ -38,7 +38,7 @@ class RandomStream:
 
     Example:
         >>> RandomStream(seed=0, epoch=3).integers(0, 9, 5)
-        array([2, 1, 9, 0, 4])
+        array([7, 7, 5, 3, 6])
     """
 
     def __init__(self, seed: int = 0, epoch: int = 0, batch: int = 0) -> None:
