@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from nbdl.autograd.graph import Array, Context
 from nbdl.autograd.tensor import Tensor, wrap
@@ -79,7 +82,7 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
                 f"backward: a gradient must be given for a tensor of shape {list(tensor.shape)}; "
                 "only a tensor of one element has the implied gradient 1"
             )
-        return arrays.full(tensor._array.shape, 1, tensor._array.dtype)
+        return _one(tensor._array.dtype).reshape(tensor._array.shape)
     if not isinstance(gradient, Tensor):
         raise ArgumentTypeError(f"gradient: expected a Tensor, got {type(gradient).__name__}")
     if gradient.shape != tensor.shape:
@@ -87,6 +90,14 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
     if gradient.dtype != tensor.dtype:
         raise DTypeError(f"gradient: expected {tensor.dtype}, got {gradient.dtype}")
     return gradient._array
+
+
+@functools.cache
+def _one(dtype: Any) -> Array:
+    """The gradient of a loss with respect to itself. Read-only, so that no leaf takes it for its .grad."""
+    one = np.ones((), dtype)
+    one.flags.writeable = False
+    return one
 
 
 def _run(

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, Self, SupportsIndex, overload
 
 from nbdl.autograd import Tensor
+from nbdl.nn.fusion import fused
 from nbdl.nn.module import Module, indented
 from nbdl.nn.parameter import Parameter
 from nbdl.runtime.errors import ArgumentTypeError, IndexRangeError
@@ -78,6 +79,8 @@ class _ModuleSequence(Module):
 class Sequential(_ModuleSequence):
     """Modules in a row: each gets the output of the one before.
 
+    Neighbours that one kernel can do, a linear layer and its ReLU, run as one operation unless they have hooks.
+
     Args:
         args: Modules, or one dictionary of named modules.
 
@@ -102,8 +105,16 @@ class Sequential(_ModuleSequence):
 
     def forward(self, input: Any) -> Any:
         """The output of the last module."""
-        for module in self._modules.values():
-            input = module(input)
+        modules = tuple(self._modules.values())
+        done = False
+        for module, following in zip(modules, (*modules[1:], None), strict=True):
+            if done:
+                done = False
+            elif (both := fused(module, following)) is not None:
+                input = both(module, following, input)
+                done = True
+            else:
+                input = module(input)
         return input
 
     @overload

@@ -20,7 +20,7 @@ from nbdl.ops.gumbel import gumbel_softmax  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.indexing import selection
 from nbdl.ops.loss import *  # noqa: F403
-from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, matmul, mm, mv, outer  # noqa: F401
+from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, linear_relu, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
 from nbdl.ops.reduction import *  # noqa: F403

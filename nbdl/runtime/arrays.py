@@ -245,7 +245,7 @@ def contiguous(array: Any) -> Any:
 
 
 def channels_last(array: Any) -> Any:
-    """[N, C, ...] -> the same elements as a contiguous array [N, ..., C]: the memory itself if it lies so, else a copy."""
+    """[N, C, ...] as a contiguous array [N, ..., C]: the memory itself if it lies so, else a copy."""
     return contiguous(array.transpose(0, *range(2, array.ndim), 1))
 
 

@@ -49,6 +49,8 @@ def check_shape(name: str, tensor: Any, shape: Sequence[Any]) -> Any:
     """
     got = tuple(tensor.shape)
     wanted = tuple(shape)
+    if got == wanted:
+        return tensor
     tail = got
     if wanted and wanted[0] is Ellipsis:
         wanted = wanted[1:]

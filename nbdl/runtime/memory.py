@@ -7,7 +7,7 @@ multiple of 64 bytes, a cache line and an AVX-512 vector.
 
 from __future__ import annotations
 
-import math
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     global _idle_bytes
     if not isinstance(dtype, np.dtype):
         dtype = np.dtype(dtype)
-    nbytes = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+    nbytes = dtype.itemsize * (prod(shape) if isinstance(shape, tuple) else shape)
     if nbytes < SMALLEST_POOLED:
         return np.empty(shape, dtype)
     size = _size_class(nbytes)

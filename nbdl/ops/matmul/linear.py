@@ -5,6 +5,7 @@ Linear, for each row $x$ of the input:
 $$y_o = \sum_i W_{oi}\, x_i + b_o, \qquad Y = X W^\top + b$$
 
 Backward: $dX = dY\, W$, $\;dW = dY^\top X$, and $db_o = \sum_{\text{rows}} dy_o$, since b is added to every row.
+A ReLU that follows is applied where the product is written; its backward, $dY$ where $Y > 0$, is one pass with $db$.
 
 Bilinear: $y_o = \sum_{ij} x_{1,i}\, W_{oij}\, x_{2,j} + b_o$, a product of matrices for each of the two sums.
 
@@ -33,6 +34,11 @@ from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 def linear_reference(input, weight, bias=None):
     """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
     return input @ weight.T + (0 if bias is None else bias)
+
+
+def linear_relu_reference(input, weight, bias=None):
+    """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
+    return np.maximum(linear_reference(input, weight, bias), 0)
 
 
 def bilinear_reference(input1, input2, weight, bias=None):
@@ -87,40 +93,100 @@ def sum_columns(x: Any) -> Any:
     return partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
 
 
+# ---------------------------------------------------------------- backward of a ReLU, and that sum
+
+
+@cpu_kernel
+def _relu_backward_and_sum_cpu(dy, y, masked, partial, start, stop):
+    """masked [N, D] = dy where y > 0; its columns summed into partial as above. One task a chunk of ROWS rows."""
+    n, d = y.shape
+    zero = y.dtype.type(0)
+    for chunk in range(start, stop):
+        for j in range(d):
+            partial[chunk, j] = zero
+        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+            for j in range(d):
+                value = zero if y[row, j] <= zero else dy[row, j]
+                masked[row, j] = value
+                partial[chunk, j] += value
+
+
+@cuda_kernel
+def _relu_backward_and_sum_cuda(dy, y, masked, partial):
+    """As the CPU twin. One block a chunk; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    n, d = y.shape
+    zero = y.dtype.type(0)
+    chunk = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        total = zero
+        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+            value = zero if y[row, j] <= zero else dy[row, j]
+            masked[row, j] = value
+            total += value
+        partial[chunk, j] = total
+
+
+relu_backward_and_sum_kernel = Kernel(
+    cpu=_relu_backward_and_sum_cpu,
+    cuda=_relu_backward_and_sum_cuda,
+    tasks=lambda dy, y, masked, partial: partial.shape[0],
+    work=lambda dy, y, masked, partial: y.size,
+)
+
+
+def relu_backward_and_sum(dy: Any, y: Any) -> tuple[Any, Any]:
+    """dy [N, D] where the ReLU's result y is not 0, and the sum of its rows [D]."""
+    masked = memory.empty(dy.shape, dy.dtype)
+    if not dy.shape[0]:
+        return masked, arrays.full(dy.shape[1:], 0, dy.dtype)
+    partial = memory.empty((-(-dy.shape[0] // ROWS), dy.shape[1]), dy.dtype)
+    relu_backward_and_sum_kernel(dy, y, masked, partial)
+    return masked, partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
+
+
 # ---------------------------------------------------------------- autograd
 
 
 class LinearOp(Op):
-    """y = x W^T + b, the bias added where the product is written. Saves x and W."""
+    """y = x W^T + b, or its ReLU, made where the product is written. Saves x and W, and y for the ReLU."""
 
     @staticmethod
-    def forward(ctx: Context, x, weight, bias):
-        ctx.save(x, weight)
-        rows = math.prod(x.shape[:-1])
-        y = memory.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
-        gemm(
-            as_shape(x, (rows, x.shape[-1])),
-            weight.swapaxes(0, 1),
-            y.reshape(rows, weight.shape[0]),
-            None if bias is None else arrays.contiguous(bias),
-        )
+    def forward(ctx: Context, x, weight, bias, relu):
+        rows = _as_rows(x)
+        y = memory.empty((rows.shape[0], weight.shape[0]), x.dtype)
+        if bias is not None and not bias.flags.c_contiguous:
+            bias = arrays.contiguous(bias)
+        gemm(rows, weight.T, y, bias, floor=0.0 if relu else -math.inf)
+        if x.ndim != 2:
+            y = y.reshape(*x.shape[:-1], weight.shape[0])
+        if relu:
+            ctx.save(x, weight, y)
+        else:
+            ctx.save(x, weight)
         return y
 
     @staticmethod
     def backward(ctx: Context, dy):
-        x, weight = ctx.saved
-        rows = math.prod(x.shape[:-1])
-        dy = as_shape(dy, (rows, weight.shape[0]))
+        x, weight, *y = ctx.saved
+        wants_dx, wants_dweight, wants_dbias, _ = ctx.needs_input_grad
+        dy = _as_rows(dy)
         dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
-            dx = memory.empty(x.shape, x.dtype)
-            gemm(dy, weight, dx.reshape(rows, x.shape[-1]))
-        if ctx.needs_input_grad[1]:
-            dweight = memory.empty(weight.shape, x.dtype)
-            gemm(dy.swapaxes(0, 1), as_shape(x, (rows, x.shape[-1])), dweight)
-        if ctx.needs_input_grad[2]:
+        if y:
+            dy, dbias = relu_backward_and_sum(arrays.contiguous(dy), _as_rows(y[0]))
+        elif wants_dbias:
             dbias = sum_columns(arrays.contiguous(dy))
-        return dx, dweight, dbias
+        if wants_dx:
+            dx = memory.empty(x.shape, x.dtype)
+            gemm(dy, weight, _as_rows(dx))
+        if wants_dweight:
+            dweight = memory.empty(weight.shape, x.dtype)
+            gemm(dy.T, _as_rows(x), dweight)
+        return dx, dweight, dbias if wants_dbias else None, None
+
+
+def _as_rows(x: Any) -> Any:
+    """[*, D] as [N, D]."""
+    return x if x.ndim == 2 else as_shape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 # ---------------------------------------------------------------- public
@@ -148,15 +214,37 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> nbdl.ops.linear(nbdl.tensor([1.0, 2.0]), nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]), nbdl.tensor([0.0, 5.0]))
         tensor([3., 4.])
     """
+    _check_linear(input, weight, bias)
+    return LinearOp.apply(input, weight, bias, False)
+
+
+def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r"""The positive part of a linear map, $y = \max(0, x W^\top + b)$, in one pass over the result.
+
+    Args, Raises: As `linear`.
+
+    Returns:
+        [*, O], dtype of the input; what `relu(linear(input, weight, bias))` is.
+
+    Gradient:
+        For input, weight and bias, as `linear`, from $dY$ where $Y > 0$.
+
+    Example:
+        >>> nbdl.ops.linear_relu(nbdl.tensor([1.0, 2.0]), nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]))
+        tensor([3., 0.])
+    """
+    _check_linear(input, weight, bias)
+    return LinearOp.apply(input, weight, bias, True)
+
+
+def _check_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     check_same_dtype("weight", check_rank("weight", weight, 2), "input", check_float("input", input))
     outputs, inputs = weight.shape
-    if not input.ndim or input.shape[-1] != inputs:
-        raise ShapeError(
-            f"input: expected shape [*, {inputs}] for weight {list(weight.shape)}, got {list(input.shape)}"
-        )
+    shape = input.shape
+    if not shape or shape[-1] != inputs:
+        raise ShapeError(f"input: expected shape [*, {inputs}] for weight {[outputs, inputs]}, got {list(shape)}")
     if bias is not None:
         check_same_dtype("bias", check_shape("bias", bias, (outputs,)), "input", input)
-    return LinearOp.apply(input, weight, bias)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

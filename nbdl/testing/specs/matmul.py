@@ -8,7 +8,7 @@ import numpy as np
 
 from nbdl import ops
 from nbdl.ops.matmul.einsum import einsum_reference
-from nbdl.ops.matmul.linear import bilinear_reference, linear_reference
+from nbdl.ops.matmul.linear import bilinear_reference, linear_reference, linear_relu_reference
 from nbdl.ops.matmul.products import dot_reference, matmul_reference, outer_reference
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.testing.draw import Draw
@@ -107,6 +107,13 @@ def einsum(equation: str, operands: list[Any]) -> Any:
     return ops.einsum(equation, *operands)
 
 
+LINEAR_REFUSALS = (
+    Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 2)}, ShapeError, "input"),
+    Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(3)}, ShapeError, "weight"),
+    Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 3), "bias": _ones(3)}, ShapeError, "bias"),
+    Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 3, dtype=np.float64)}, DTypeError, "weight"),
+)
+
 SPECS = (
     OpSpec(
         function=ops.matmul,
@@ -189,17 +196,21 @@ SPECS = (
         inputs=_linear,
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
-        refusals=(
-            Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 2)}, ShapeError, "input"),
-            Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(3)}, ShapeError, "weight"),
-            Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 3), "bias": _ones(3)}, ShapeError, "bias"),
-            Refusal(lambda: {"input": _ones(2, 3), "weight": _ones(4, 3, dtype=np.float64)}, DTypeError, "weight"),
-        ),
+        refusals=LINEAR_REFUSALS,
         benchmark=lambda rng: {
             "input": rng.standard_normal((64, 784)).astype(np.float32),
             "weight": rng.standard_normal((256, 784)).astype(np.float32),
             "bias": rng.standard_normal(256).astype(np.float32),
         },
+        page=PAGE,
+    ),
+    OpSpec(
+        function=ops.linear_relu,
+        reference=linear_relu_reference,
+        inputs=_linear,
+        differentiable=("input", "weight", "bias"),
+        tolerance=TOLERANCE,
+        refusals=LINEAR_REFUSALS,
         page=PAGE,
     ),
     OpSpec(

@@ -1,0 +1,33 @@
+"""Neighbours in a Sequential that one operation can do: its kernel never writes the result between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nbdl import ops
+from nbdl.autograd import Tensor
+from nbdl.nn.activation import ReLU
+from nbdl.nn.linear import Linear
+from nbdl.nn.module import Module
+
+
+def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
+    return ops.linear_relu(input, linear.weight, linear.bias)
+
+
+FUSED: dict[tuple[type, type], Callable[..., Any]] = {(Linear, ReLU): _linear_relu}
+"""For the exact classes of two modules in a row, the function of both and of the first one's input."""
+
+
+def fused(first: Module, second: Module | None) -> Callable[..., Any] | None:
+    """The function for two modules in a row; None if there is none, or if somebody looks at what lies between."""
+    function = FUSED.get((type(first), type(second)))
+    if function is None or not _plain(first) or not _plain(second):  # type: ignore[arg-type]
+        return None
+    return function
+
+
+def _plain(module: Module) -> bool:
+    """Whether the module has neither hooks nor a forward of its own."""
+    return module._hooks is None and "forward" not in module.__dict__
