@@ -132,48 +132,54 @@ class Op:
             ctx.edges = edges
             ctx.needs_input_grad = tuple([edge is not None for edge in edges])
         result = cls.forward(ctx, *values)
-        several = type(result) is tuple
-        outputs = []
-        for array in result if several else (result,):
-            output = wrap(array)
-            if type(array.base) is np.ndarray:
-                _share_version(output, tensors)
-            outputs.append(output)
+        if type(result) is tuple:
+            outputs = tuple([_output(array, tensors) for array in result])
+            if edges is not None:
+                _record(ctx, tensors, outputs)
+            return outputs
+        output = _output(result, tensors)
         if edges is not None:
-            _record(ctx, tensors, outputs)
-        return tuple(outputs) if several else outputs[0]
+            _record(ctx, tensors, (output,))
+        return output
 
 
-def _share_version(view: Tensor, inputs: Iterable[Tensor]) -> None:
-    """A view counts changes together with the tensor whose memory it shows."""
-    owner = arrays.owner(view._array)
-    for tensor in inputs:
-        if arrays.owner(tensor._array) is owner:
-            view._version = tensor._version
-            return
+def _output(array: Array, inputs: list[Tensor]) -> Tensor:
+    """The tensor of a result. A view counts changes together with the input whose memory it shows."""
+    output = wrap(array)
+    if type(array.base) is np.ndarray:
+        owner = arrays.owner(array)
+        for tensor in inputs:
+            if arrays.owner(tensor._array) is owner:
+                output._version = tensor._version
+                break
+    return output
 
 
-def _record(ctx: Context, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+def _record(ctx: Context, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> None:
     """Gives the outputs their place in the graph, and notes the versions of what forward saved."""
-    ctx.outputs = [(output._array.shape, output._array.dtype) for output in outputs]
-    for number, output in enumerate(outputs):
-        if output._array.dtype.kind == "f" and number not in ctx._non_differentiable:
+    ctx.outputs = described = []
+    for output in outputs:
+        array = output._array
+        dtype = array.dtype
+        number = len(described)
+        if dtype.kind == "f" and number not in ctx._non_differentiable:
             output.requires_grad = True
             output._node = ctx
             output._output = number
+        described.append((array.shape, dtype))
     if ctx._saved:
-        tensors = inputs + outputs
+        tensors = (*inputs, *outputs)
         ctx._versions = versions = []
-        for array in ctx._saved:
+        for saved in ctx._saved:
             for tensor in tensors:
-                if tensor._array is array:  # most of the time, and views of one memory share their version
+                if tensor._array is saved:  # most of the time, and views of one memory share their version
                     versions.append((tensor._version, tensor._version[0]))
                     break
             else:
-                _note_versions(array, tensors, versions)
+                _note_versions(saved, tensors, versions)
 
 
-def _note_versions(saved: Array, tensors: list[Tensor], versions: list[tuple[list[int], int]]) -> None:
+def _note_versions(saved: Array, tensors: tuple[Tensor, ...], versions: list[tuple[list[int], int]]) -> None:
     """The versions of the tensors whose memory a saved array shows."""
     if isinstance(saved, np.ndarray):
         owner = arrays.owner(saved)
