@@ -74,30 +74,42 @@ def _cut(array, pairs):
 def _pad_cpu(x, value, a_sources, b_sources, d_sources, left, right, y, start, stop):
     """x [O, A, B, D, I]; y [O, A', B', D', I]; sources [A'], [B'], [D'], -1 for none. One task a row [D', I] of y.
 
-    The sources of the places left to right lie side by side: most of a row is one copy.
+    The sources of the places left to right lie side by side: most of a row is one copy. Counters stand for o and the
+    places in A' and B', for divisions would take longer than a short row.
     """
     _, a_size, b_size, d, inner = x.shape
     _, a_places, b_places, places, _ = y.shape
     source, target = x.reshape(x.size), y.reshape(y.size)
+    run = (right - left) * inner
+    o, a_place, b_place = start // (a_places * b_places), start // b_places % a_places, start % b_places
     for row in range(start, stop):
-        a, b = a_sources[row // b_places % a_places], b_sources[row % b_places]
+        a, b = a_sources[a_place], b_sources[b_place]
         to = row * places * inner
         if a < 0 or b < 0:
             for i in range(places * inner):
                 target[np.uint64(to + i)] = value
-            continue
-        origin = ((row // (a_places * b_places) * a_size + a) * b_size + b) * d * inner
-        for j in range(places - (right - left)):
-            place = j if j < left else j + right - left
-            s = d_sources[place]
-            for i in range(inner):
-                target[np.uint64(to + place * inner + i)] = (
-                    source[np.uint64(origin + s * inner + i)] if s >= 0 else value
-                )
-        if left < right:
-            origin += d_sources[left] * inner
-            for i in range((right - left) * inner):
-                target[np.uint64(to + left * inner + i)] = source[np.uint64(origin + i)]
+        else:
+            origin = ((o * a_size + a) * b_size + b) * d * inner
+            if run > 0:
+                first = origin + d_sources[left] * inner
+                for i in range(run):
+                    target[np.uint64(to + left * inner + i)] = source[np.uint64(first + i)]
+            for j in range(places - (right - left)):
+                place = j if j < left else j + right - left
+                s = d_sources[place]
+                if s < 0:
+                    for i in range(inner):
+                        target[np.uint64(to + place * inner + i)] = value
+                else:
+                    for i in range(inner):
+                        target[np.uint64(to + place * inner + i)] = source[np.uint64(origin + s * inner + i)]
+        b_place += 1
+        if b_place == b_places:
+            b_place = 0
+            a_place += 1
+            if a_place == a_places:
+                a_place = 0
+                o += 1
 
 
 @cuda_kernel
@@ -132,24 +144,43 @@ def _pad_backward_cpu(dy, a_first, a_used, b_first, b_used, d_sources, left, rig
     _, a_places, b_places, places, _ = dy.shape
     _, a_size, b_size, d, inner = dx.shape
     source, target = dy.reshape(dy.size), dx.reshape(dx.size)
+    run = (right - left) * inner
+    head = d_sources[left] * inner if run > 0 else 0
+    o, a, b = start // (a_size * b_size), start // b_size % a_size, start % b_size
     for row in range(start, stop):
-        o, a, b = row // (a_size * b_size), row // b_size % a_size, row % b_size
         to = row * d * inner
-        for i in range(d * inner):
-            target[np.uint64(to + i)] = 0
+        filled = False
         for p in range(a_first[a], a_first[a + 1]):
             for q in range(b_first[b], b_first[b + 1]):
                 origin = ((o * a_places + a_used[p]) * b_places + b_used[q]) * places * inner
-                if left < right:
-                    shift = d_sources[left] * inner
-                    for i in range((right - left) * inner):
-                        target[np.uint64(to + shift + i)] += source[np.uint64(origin + left * inner + i)]
+                first = origin + left * inner
+                if filled:
+                    for i in range(run):
+                        target[np.uint64(to + head + i)] += source[np.uint64(first + i)]
+                else:
+                    for i in range(run):
+                        target[np.uint64(to + head + i)] = source[np.uint64(first + i)]
+                    for i in range(head):
+                        target[np.uint64(to + i)] = 0
+                    for i in range(head + run, d * inner):
+                        target[np.uint64(to + i)] = 0
+                    filled = True
                 for j in range(places - (right - left)):
                     place = j if j < left else j + right - left
                     s = d_sources[place]
                     if s >= 0:
                         for i in range(inner):
                             target[np.uint64(to + s * inner + i)] += source[np.uint64(origin + place * inner + i)]
+        if not filled:
+            for i in range(d * inner):
+                target[np.uint64(to + i)] = 0
+        b += 1
+        if b == b_size:
+            b = 0
+            a += 1
+            if a == a_size:
+                a = 0
+                o += 1
 
 
 @cuda_kernel
@@ -284,8 +315,6 @@ class PadOp(Op):
 
 def _fill_value(value: Any, dtype: np.dtype) -> Any:
     """The value that a constant padding writes, if the dtype can hold it; fractions are cut off for integers."""
-    if value is None:
-        return 0
     if not isinstance(value, (bool, int, float, np.number, np.bool_)) or np.iscomplexobj(value):
         raise ArgumentTypeError(f"value: expected a number, got {type(value).__name__}")
     if dtype.kind in "iu":
@@ -348,37 +377,37 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise ArgumentTypeError(f"input: expected a Tensor, got {type(input).__name__}")
     if not isinstance(pad, (tuple, list)):
         raise ArgumentTypeError(f"pad: expected a tuple of integers, got {type(pad).__name__}")
+    amounts = tuple([p if type(p) is int else check_int("pad", p) for p in pad])
+    steps = _steps(input._array.shape, amounts, mode)
+    fill = _fill_value(value, input._array.dtype) if value else 0
+    if fill and mode != "constant":
+        raise ArgumentError(f"value: expected None with mode {mode!r}, got {value!r}")
+    for pairs in steps:
+        input = PadOp.apply(input, pairs, mode, fill)
+    return input
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps(shape: tuple[int, ...], amounts: tuple[int, ...], mode: str) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """The padding as launches, each a pair of numbers for every dimension; raises if the shape does not admit it."""
     check_choice("mode", mode, MODES)
-    amounts = [p if type(p) is int else check_int("pad", p) for p in pad]
-    shape = input._array.shape
     rank, count = len(shape), len(amounts) // 2
     if len(amounts) % 2:
         raise ArgumentError(f"pad: expected pairs, got {len(amounts)} numbers")
-    if mode == "constant":
-        if count > rank:
-            raise ArgumentError(f"pad: expected at most {2 * rank} numbers for shape {list(shape)}, got {2 * count}")
-        fill = _fill_value(value, input._array.dtype)
-    else:
-        fill = 0
+    if mode != "constant":
         _check_shape(mode, shape, count)
-        if value is not None and value != 0:
-            raise ArgumentError(f"value: expected None with mode {mode!r}, got {value!r}")
-    pairs = [(0, 0)] * rank
-    for k in range(count):
-        dim = rank - 1 - k
-        pairs[dim] = amounts[2 * k], amounts[2 * k + 1]
+    elif count > rank:
+        raise ArgumentError(f"pad: expected at most {2 * rank} numbers for shape {list(shape)}, got {2 * count}")
+    pairs = [(0, 0)] * (rank - count) + [(amounts[2 * k], amounts[2 * k + 1]) for k in reversed(range(count))]
+    padded = range(rank - count, rank)
+    for dim in padded:
         _check_pair(mode, dim, shape[dim], *pairs[dim])
-    if mode in ("reflect", "replicate") and all(shape[d] + sum(pairs[d]) == 0 for d in range(rank - count, rank)):
-        raise ArgumentError(f"pad: expected elements to be left of shape {list(shape)}, got {tuple(amounts)}")
-    result = PadOp.apply(input, _only(pairs, rank - STEP, rank), mode, fill)
-    for last in range(rank - STEP, rank - count, -STEP):
-        result = PadOp.apply(result, _only(pairs, last - STEP, last), mode, fill)
-    return result
-
-
-def _only(pairs: list[tuple[int, int]], first: int, last: int) -> tuple[tuple[int, int], ...]:
-    """The pairs of the dimensions first to last; no padding elsewhere."""
-    return tuple([pair if first <= dim < last else (0, 0) for dim, pair in enumerate(pairs)])
+    if mode in ("reflect", "replicate") and all(shape[dim] + sum(pairs[dim]) == 0 for dim in padded):
+        raise ArgumentError(f"pad: expected elements to be left of shape {list(shape)}, got {amounts}")
+    return tuple(
+        tuple([pair if last - STEP <= dim < last else (0, 0) for dim, pair in enumerate(pairs)])
+        for last in range(rank, min(rank - count, rank - 1), -STEP)
+    )
 
 
 def _check_shape(mode: str, shape: tuple[int, ...], count: int) -> None:
