@@ -35,9 +35,11 @@ from nbdl.nn.activation import (
     Threshold,
 )
 from nbdl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from nbdl.nn.convolution import Conv1d, Conv2d
 from nbdl.nn.distance import CosineSimilarity, PairwiseDistance
 from nbdl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from nbdl.nn.embedding import Embedding
+from nbdl.nn.fold import Fold, Unfold
 from nbdl.nn.linear import Bilinear, Identity, Linear
 from nbdl.nn.loss import (
     BCELoss,
@@ -95,6 +97,8 @@ __all__ = [
     "ConstantPad1d",
     "ConstantPad2d",
     "ConstantPad3d",
+    "Conv1d",
+    "Conv2d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
@@ -105,6 +109,7 @@ __all__ = [
     "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
     "GaussianNLLLoss",
     "Hardshrink",
     "Hardsigmoid",
@@ -157,6 +162,7 @@ __all__ = [
     "Threshold",
     "TripletMarginLoss",
     "Unflatten",
+    "Unfold",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",

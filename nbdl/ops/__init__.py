@@ -10,12 +10,14 @@ from typing import Any
 from nbdl.autograd import Tensor
 from nbdl.ops import activation, creation, elementwise, indexing, ordering, reduction, scan, shape
 from nbdl.ops.activation import *  # noqa: F403
+from nbdl.ops.convolution import *  # noqa: F403
 from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
 from nbdl.ops.distance import *  # noqa: F403
 from nbdl.ops.dropout import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
+from nbdl.ops.fold import fold, unfold  # noqa: F401
 from nbdl.ops.gumbel import gumbel_softmax  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.indexing import selection
@@ -23,6 +25,7 @@ from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, linear_relu, matmul, mm, mv, outer  # noqa: F401
 from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
+from nbdl.ops.pooling import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403

@@ -1,0 +1,93 @@
+"""Convolution of arrays: the three products behind every convolution and transposed convolution.
+
+    forward           y  from x and the weight
+    input_gradient    dx from dy and the weight; it is also the forward pass of a transposed convolution
+    weight_gradient   dW from x and dy
+
+All take contiguous channels-last arrays, x [N, H, W, C] and y [N, H', W', K], and the weight [K, C / groups, R, S] in
+its public order. A convolution of one dimension has H = R = 1. `padding` is that in front of each axis; how far the
+zeros reach behind follows from the sizes of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nbdl.ops.convolution.correlation import correlate
+from nbdl.ops.convolution.geometry import Pair
+from nbdl.ops.convolution.plan import plan_correlation
+from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
+from nbdl.ops.convolution.weights import fold_gradient, pack_weights
+from nbdl.runtime import arrays, memory, threads
+from nbdl.runtime.gemm import gemm
+
+
+def forward(
+    x: Any, weight: Any, bias: Any, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    floor: float = -math.inf,
+) -> Any:  # fmt: skip
+    """y [N, *size, K] = max(floor, x * weight + bias); bias [K] or None, floor = 0 a fused ReLU. NaN passes."""
+    return _correlate(False, x, weight, bias, size, weight.shape[0], stride, padding, dilation, groups, floor)
+
+
+def input_gradient(
+    dy: Any, weight: Any, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    bias: Any = None, floor: float = -math.inf,
+) -> Any:  # fmt: skip
+    """dx [N, *size, C] for dy [N, H', W', K]; with a bias [C], the forward pass of a transposed convolution."""
+    inputs = weight.shape[1] * groups
+    return _correlate(True, dy, weight, bias, size, inputs, stride, padding, dilation, groups, floor)
+
+
+def weight_gradient(x: Any, dy: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Any:
+    """dweight [K, C / groups, *kernel] for x [N, H, W, C] and dy [N, H', W', K]."""
+    batch, height, width, inputs = x.shape
+    outputs = dy.shape[3]
+    shape = (outputs, inputs // groups, *kernel)
+    if not x.size or not dy.size:
+        return arrays.full(shape, 0, x.dtype)
+    dweight = memory.empty(shape, x.dtype)
+    if groups == 1 and kernel == stride == (1, 1) and padding == (0, 0) and dy.shape[1:3] == (height, width):
+        gemm(dy.reshape(-1, outputs).T, x.reshape(-1, inputs), dweight.reshape(outputs, inputs))
+        return dweight
+    plan = plan_weight_gradient(
+        batch, (height, width), inputs, dy.shape[1:3], outputs, kernel, stride, padding, dilation, groups,
+        x.dtype.itemsize, threads._threads,
+    )  # fmt: skip
+    partial = memory.empty(plan.partial, x.dtype)
+    workspace = memory.empty(plan.workspace, x.dtype)
+    weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), workspace, plan.sizes)
+    fold_gradient(partial, dweight.reshape(outputs, inputs // groups, -1))
+    return dweight
+
+
+def _correlate(
+    backward: bool, x: Any, weight: Any, bias: Any, size: Pair, outputs: int, stride: Pair, padding: Pair,
+    dilation: Pair, groups: int, floor: float,
+) -> Any:  # fmt: skip
+    batch, height, width, inputs = x.shape
+    y = memory.empty((batch, *size, outputs), x.dtype)
+    if not y.size:
+        return y
+    plan = plan_correlation(
+        backward, batch, (height, width), inputs, size, outputs, weight.shape[2:], stride, padding, dilation, groups,
+        x.dtype.itemsize, threads._threads,
+    )  # fmt: skip
+    if plan.is_product:
+        matrix = weight.reshape(weight.shape[:2])
+        gemm(
+            x.reshape(-1, inputs), matrix if backward else matrix.T, y.reshape(-1, outputs),
+            bias if bias is None else arrays.contiguous(bias), floor=floor,
+        )  # fmt: skip
+        return y
+    packed = memory.empty(plan.packed, x.dtype)
+    pack_weights(arrays.contiguous(weight).reshape(-1), packed, plan.sizes, plan.phases)
+    workspace = memory.empty(plan.workspace, x.dtype)
+    none = np.empty(0, x.dtype) if bias is None else arrays.contiguous(bias)
+    correlate(
+        x.reshape(-1), packed, none, y.reshape(-1), workspace, plan.sizes, plan.phases, x.dtype.type(floor)
+    )  # fmt: skip
+    return y
