@@ -25,6 +25,8 @@ from numba.core import compiler, dispatcher
 from numba.core.serialize import dumps
 from numba.extending import _Intrinsic
 
+from nbdl.runtime.registries import prepare_registries
+
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -141,6 +143,7 @@ class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
         return folder / f"{self._function.__name__}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.kernel"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        prepare_registries()
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
         if path is None:
