@@ -1,7 +1,8 @@
 """Numba's tables of known functions, filled when the first kernel is loaded, without importing SciPy.
 
-Numba looks for SciPy's BLAS then, for the sake of `np.dot` in kernels. nbdl has no such kernel; where SciPy is installed
-the look alone takes a fifth of a second and 40 MB. Kernels of other packages still find it: they ask when they are compiled.
+Numba looks for SciPy's BLAS then, for the sake of `np.dot` in kernels. nbdl has no such kernel; where SciPy is
+installed the look alone takes a tenth of a second and 15 MB. Kernels of other packages still find it: they ask when
+they are compiled.
 """
 
 from __future__ import annotations
