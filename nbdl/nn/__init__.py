@@ -79,6 +79,7 @@ from nbdl.nn.padding import (
 )
 from nbdl.nn.parameter import Buffer, Parameter
 from nbdl.nn.shape import Flatten, Unflatten
+from nbdl.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d
 
 __all__ = [
     "CELU",
@@ -99,6 +100,8 @@ __all__ = [
     "ConstantPad3d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",

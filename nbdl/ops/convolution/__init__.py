@@ -1,5 +1,6 @@
-"""Convolutions in one and two dimensions."""
+"""Convolutions and transposed convolutions in one and two dimensions."""
 
 from nbdl.ops.convolution.direct import conv1d, conv2d
+from nbdl.ops.convolution.transposed import conv_transpose1d, conv_transpose2d
 
-__all__ = ["conv1d", "conv2d"]
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
