@@ -16,6 +16,7 @@ class _TransposedConvolution(Convolution):
     """What transposed convolutions share: the padding must be zeros, and a size of the result may be asked for."""
 
     transposed = True
+    padding: tuple[int, ...]
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ class ConvTransposeOp(Op):
         ctx.options = stride, padding, dilation, groups
         rows = arrays.channels_last(x)
         ctx.save(rows, weight)
-        return arrays.channels_first(input_gradient(rows, weight, size, *ctx.options, bias))
+        return arrays.channels_first(input_gradient(rows, weight, size, stride, padding, dilation, groups, bias))
 
     @staticmethod
     def backward(ctx: Context, dy):
