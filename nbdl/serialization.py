@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from nbdl.autograd import Tensor
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, FileFormatError
@@ -94,6 +92,8 @@ def load_metadata(f: str | os.PathLike[str]) -> dict[str, str]:
 
 def to_bytes(obj: Any, metadata: Mapping[str, str] | None = None) -> bytes:
     """The contents of the file that `save` writes."""
+    import safetensors.numpy  # here, not above: most programs that import nbdl neither save nor load
+
     for name in metadata or ():
         if name in RESERVED:
             raise ArgumentError(f"metadata: the name {name!r} is reserved")
@@ -107,6 +107,8 @@ def to_bytes(obj: Any, metadata: Mapping[str, str] | None = None) -> bytes:
 
 def from_bytes(contents: bytes, name: str = "contents") -> Any:
     """The object in the contents of a file; `name` is for messages."""
+    import safetensors
+
     metadata = _metadata(contents, name)
     if metadata.keys() & RESERVED:  # a file of another program has neither
         digest = metadata.get("sha256", "")

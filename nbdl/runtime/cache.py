@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import compiler, dispatcher
@@ -118,6 +119,13 @@ def _seal(path: Path, payload: bytes) -> bytes:
     return hashlib.sha256(path.name.encode() + payload).digest()
 
 
+def _forget_module(library: Any, bitcode: bytes) -> None:
+    """Frees a loaded kernel's LLVM module: half a megabyte, wanted only when another kernel is compiled with it."""
+    library._shared_module.close()
+    library._shared_module = None
+    library._get_module_for_linking = lambda: llvm.parse_bitcode(bitcode)
+
+
 class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
     """The cache of one kernel, in the interface that Numba's dispatchers call."""
 
@@ -153,7 +161,12 @@ class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
             digest, payload = data[:_DIGEST], data[_DIGEST:]
             if _seal(path, payload) != digest:
                 return None  # damaged or another kernel's: it is overwritten after compiling
-            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+            state = pickle.loads(payload)
+            result = compiler.CompileResult._rebuild(target_context, *state)
+            _, kind, code = state[0]
+            if kind == "object":
+                _forget_module(result.library, bitcode=code[1])
+            return result
         except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, ImportError):
             return None
 
