@@ -765,3 +765,53 @@ class TestParity:
         half = {name: value.to(torch.bfloat16) for name, value in theirs.state_dict().items()}
         mine.load_state_dict(half)
         assert np.array_equal(mine[0].weight.detach().numpy(), half["0.weight"].float().numpy())
+
+
+# ---------------------------------------------------------------- fusion
+
+
+class Shifted(nn.Linear):
+    """A linear layer of one's own."""
+
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+def gradients(model, x):
+    model.zero_grad()
+    y = model(x)
+    (y * y).sum().backward()
+    return [y.detach().numpy(), *[parameter.grad.numpy() for parameter in model.parameters()]]
+
+
+def test_a_linear_layer_and_its_relu_run_as_one_operation():
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
+    x = nbdl.randn(7, 5)
+    names = []
+    node = model(x).grad_fn
+    while not isinstance(node, nbdl.Tensor) and node is not None:
+        names.append(node.op.__name__)
+        node = next((edge[0] for edge in node.edges if isinstance(edge, tuple)), None)
+    assert names == ["LinearOp", "LinearOp"]
+    one_by_one = nn.Sequential(nn.Linear(5, 4), nn.Sequential(nn.ReLU()), nn.Linear(4, 2))
+    one_by_one.load_state_dict(model.state_dict())
+    for fused, separate in zip(gradients(model, x), gradients(one_by_one, x), strict=True):
+        np.testing.assert_array_equal(fused, separate)
+
+
+def test_hooks_and_subclasses_see_what_lies_between():
+    x = nbdl.randn(7, 5)
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU())
+    seen = []
+    handle = model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.numpy().min()))
+    with nbdl.no_grad():
+        plain = model(x)
+        assert seen and seen[0] < 0
+        handle.remove()
+        model[1].forward = lambda input: input
+        assert model(x).numpy().min() < 0
+        del model[1].forward
+        np.testing.assert_array_equal(model(x).numpy(), plain.numpy())
+        own = nn.Sequential(Shifted(5, 4), nn.ReLU())
+        own.load_state_dict(model.state_dict())
+        np.testing.assert_allclose(own(x).numpy(), np.maximum(nn.functional.linear(x, *own.parameters()).numpy() + 1, 0))
