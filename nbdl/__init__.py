@@ -16,7 +16,29 @@ from nbdl.ops.distance import *
 from nbdl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout
 from nbdl.ops.elementwise import *
 from nbdl.ops.indexing import *
-from nbdl.ops.matmul import bmm, dot, einsum, matmul, mm, mv, outer
+from nbdl.ops.matmul import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bmm,
+    chain_matmul,
+    cross,
+    dot,
+    einsum,
+    ger,
+    inner,
+    kron,
+    matmul,
+    matrix_power,
+    mm,
+    mv,
+    outer,
+    tensordot,
+    trace,
+    vdot,
+)
 from nbdl.ops.ordering import *
 from nbdl.ops.reduction import *
 from nbdl.ops.scan import *

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbdl.autograd import Tensor
-from nbdl.ops import activation, creation, elementwise, indexing, ordering, reduction, scan, shape
+from nbdl.ops import activation, attributes, creation, distance, elementwise, indexing, ordering, reduction, scan, shape
+from nbdl.ops import matmul as products
 from nbdl.ops.activation import *  # noqa: F403
 from nbdl.ops.convolution import *  # noqa: F403
 from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
@@ -21,10 +22,13 @@ from nbdl.ops.fold import fold, unfold  # noqa: F401
 from nbdl.ops.gumbel import gumbel_softmax  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403
 from nbdl.ops.indexing import selection
+from nbdl.ops.interpolation import interpolate  # noqa: F401
 from nbdl.ops.loss import *  # noqa: F403
-from nbdl.ops.matmul import bilinear, bmm, dot, einsum, linear, linear_relu, matmul, mm, mv, outer  # noqa: F401
+from nbdl.ops.matmul import *  # noqa: F403
+from nbdl.ops.normalization import *  # noqa: F403
 from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
+from nbdl.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle  # noqa: F401
 from nbdl.ops.pooling import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.scan import *  # noqa: F403
@@ -36,17 +40,12 @@ METHODS: dict[str, Any] = {
     **{name: getattr(elementwise, name) for name in elementwise.METHODS},
     **{f"{name}_": in_place.in_place(getattr(elementwise, name)) for name in elementwise.IN_PLACE},
     **casting.CASTS,
-    "absolute": elementwise.abs,
     "add_": in_place.add_,
     "copy_": in_place.copy_,
     "div_": in_place.div_,
-    "divide": elementwise.div,
     "fill_": in_place.fill_,
     "mul_": in_place.mul_,
-    "multiply": elementwise.mul,
-    "negative": elementwise.neg,
     "sub_": in_place.sub_,
-    "subtract": elementwise.sub,
     "type_as": casting.type_as,
     "where": lambda input, condition, other: elementwise.where(condition, input, other),
     "zero_": in_place.zero_,
@@ -57,23 +56,30 @@ METHODS: dict[str, Any] = {
     **operators.OPERATORS,
     # creation
     **creation.METHODS,
+    # what it is, and where
+    **attributes.METHODS,
     # reduction
     **{name: getattr(reduction, name) for name in reduction.METHODS},
     # scan
     **{name: getattr(scan, name) for name in scan.__all__},
+    **{f"{name}_": in_place.in_place(getattr(scan, name)) for name in ("cumprod", "cumsum")},
     # ordering
     **{name: getattr(ordering, name) for name in ordering.__all__ if name not in ("bucketize", "searchsorted")},
     # shape
     "broadcast_to": shape.broadcast_to,
     "chunk": shape.chunk,
     "diag": shape.diag,
+    "diag_embed": shape.diag_embed,
+    "diagflat": shape.diagflat,
     "diagonal": shape.diagonal,
+    "dsplit": shape.dsplit,
     "expand": shape.variadic(shape.expand),
     "expand_as": shape.expand_as,
     "flatten": shape.flatten,
     "flip": shape.variadic(shape.flip),
     "fliplr": shape.fliplr,
     "flipud": shape.flipud,
+    "hsplit": shape.hsplit,
     "moveaxis": shape.moveaxis,
     "movedim": shape.movedim,
     "permute": shape.variadic(shape.permute),
@@ -85,6 +91,7 @@ METHODS: dict[str, Any] = {
     "roll": shape.roll,
     "rot90": shape.rot90,
     "split": shape.split,
+    "split_with_sizes": shape.split,
     "squeeze": shape.squeeze,
     "swapaxes": shape.swapaxes,
     "swapdims": shape.swapdims,
@@ -95,6 +102,7 @@ METHODS: dict[str, Any] = {
     "unbind": shape.unbind,
     "unflatten": shape.unflatten,
     "unsqueeze": shape.unsqueeze,
+    "vsplit": shape.vsplit,
     "view": shape.variadic(shape.view),
     "view_as": shape.view_as,
     "T": property(shape.t),
@@ -128,18 +136,16 @@ METHODS: dict[str, Any] = {
     "scatter_add_": in_place.in_place(indexing.scatter_add),
     "scatter_reduce_": in_place.in_place(indexing.scatter_reduce),
     # matmul
-    "__matmul__": matmul,
-    "bmm": bmm,
-    "dot": dot,
-    "matmul": matmul,
-    "mm": mm,
-    "mv": mv,
-    "outer": outer,
+    **{name: getattr(products, name) for name in products.METHODS},
+    **{f"{name}_": in_place.in_place(getattr(products, name)) for name in products.IN_PLACE},
+    "__matmul__": products.matmul,
     # activation
     "hardshrink": activation.hardshrink,
     "prelu": activation.prelu,
     "relu": activation.relu,
     "relu_": in_place.in_place(activation.relu),
+    # distance
+    "dist": distance.dist,
     # softmax
     "log_softmax": log_softmax,
     "softmax": softmax,

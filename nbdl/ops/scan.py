@@ -21,16 +21,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.arithmetic import sub
 from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.comparison import ne
 from nbdl.ops.indexing.elements import add_elements
+from nbdl.ops.indexing.selection import narrow
 from nbdl.ops.reduction.arrangement import arrange_rows, rows_like
+from nbdl.ops.shape.joining import cat
 from nbdl.runtime import arrays
-from nbdl.runtime.checks import check_dim, check_float
+from nbdl.runtime.checks import check_dim, check_float, check_int
 from nbdl.runtime.dtypes import INT64, as_dtype
+from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 from nbdl.runtime.vecmath import exp, log1p
 
-__all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
 
 # ---------------------------------------------------------------- reference
 
@@ -460,3 +465,45 @@ def cummax(input: Tensor, dim: int) -> CumResult:
 def cummin(input: Tensor, dim: int) -> CumResult:
     """Running minima along a dimension, and the last places that attain them. Arguments as for `cummax`."""
     return CumResult(*CumExtremeOp.apply(input, check_dim("dim", dim, input.ndim), False))
+
+
+# ---------------------------------------------------------------- differences
+
+
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    r"""Differences of neighbours along a dimension: $y_i = x_{i+1} - x_i$. What `cumsum` adds up again.
+
+    Args:
+        input: [*], at least one dimension; of booleans the difference is "not equal".
+        n: How many times to take differences.
+        dim: The dimension.
+        prepend: Elements to put before the input's along the dimension.
+        append: Elements to put behind them.
+
+    Returns:
+        [*], n elements fewer along the dimension, none at the least.
+
+    Raises:
+        ShapeError: The input has no dimension, or what is put before or behind has other sizes.
+        ArgumentError: n is negative.
+        IndexRangeError: There is no such dimension.
+
+    Gradient:
+        For input, prepend and append.
+
+    Example:
+        >>> nbdl.diff(nbdl.tensor([1.0, 4.0, 9.0]))
+        tensor([3., 5.])
+    """
+    if input.ndim == 0:
+        raise ShapeError("input: expected at least 1 dimension, got shape []")
+    n, dim = check_int("n", n, 0), check_dim("dim", dim, input.ndim)
+    parts = [part for part in (prepend, input, append) if part is not None]
+    y = cat(parts, dim) if len(parts) > 1 else input
+    for _ in range(min(n, y.shape[dim])):
+        size = y.shape[dim]
+        left, right = narrow(y, dim, 0, size - 1), narrow(y, dim, 1, size - 1)
+        y = ne(right, left) if y.dtype.kind == "b" else sub(right, left)
+    return y

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.arithmetic import mul
 from nbdl.ops.elementwise.casting import to_dtype
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map2, MapN
@@ -329,6 +330,33 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     if a.dtype.kind != "f" and b.dtype.kind != "f":
         raise DTypeError(f"input: expected float32 or float64, got {a.dtype}")
     return apply_pair(LogaddexpOp, a, b)
+
+
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
+    r"""The logarithm to base 2 of a sum of powers of two, $y = \log_2(2^a + 2^b)$, without overflow.
+
+    Args:
+        input: [*], a, floating point.
+        other: [*], b, floating point; the shapes broadcast to each other.
+
+    Returns:
+        [*], the common shape; the dtype that both promote to.
+
+    Raises:
+        ShapeError: The shapes do not broadcast.
+        DTypeError: Neither operand is floating point.
+
+    Gradient:
+        For input: $dy\, 2^{a - y}$. For other: $dy\, 2^{b - y}$.
+
+    Example:
+        >>> nbdl.ops.logaddexp2(nbdl.tensor([3.0]), nbdl.tensor([3.0]))
+        tensor([4.])
+    """
+    a, b = as_tensor_operand("input", input), as_tensor_operand("other", other)
+    if a.dtype.kind != "f" and b.dtype.kind != "f":
+        raise DTypeError(f"input: expected float32 or float64, got {a.dtype}")
+    return mul(logaddexp(mul(a, math.log(2)), mul(b, math.log(2))), 1 / math.log(2))
 
 
 def xlogy(input: Tensor | float, other: Tensor | float) -> Tensor:

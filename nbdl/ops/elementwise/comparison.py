@@ -67,6 +67,21 @@ def _isfinite(x):
 
 
 @exact
+def _isposinf(x):
+    return x == type(x)(math.inf)
+
+
+@exact
+def _isneginf(x):
+    return x == type(x)(-math.inf)
+
+
+@exact
+def _signbit(x):
+    return math.copysign(type(x)(1), x) < type(x)(0)
+
+
+@exact
 def _isclose(a, b, rtol, atol, equal_nan):
     near = abs(a - b) <= atol + rtol * abs(b) and abs(b) < type(a)(math.inf)
     return a == b or near or (equal_nan and a != a and b != b)
@@ -152,6 +167,24 @@ class IsFiniteOp(ClassOp):
     """y = (x is neither NaN nor an infinity)."""
 
     value = Map1(_isfinite)
+
+
+class IsPosInfOp(ClassOp):
+    """y = (x is plus infinity)."""
+
+    value = Map1(_isposinf)
+
+
+class IsNegInfOp(ClassOp):
+    """y = (x is minus infinity)."""
+
+    value = Map1(_isneginf)
+
+
+class SignBitOp(ClassOp):
+    """y = (x has a minus sign)."""
+
+    value = Map1(_signbit)
 
 
 class IsCloseOp(Op):
@@ -280,6 +313,36 @@ def isfinite(input: Tensor) -> Tensor:
         tensor([ True, False, False])
     """
     return _classify(IsFiniteOp, input)
+
+
+def isposinf(input: Tensor) -> Tensor:
+    """Where elements are plus infinity. Arguments as for `isnan`.
+
+    Example:
+        >>> nbdl.ops.isposinf(nbdl.tensor([math.inf, -math.inf]))
+        tensor([ True, False])
+    """
+    return _classify(IsPosInfOp, input)
+
+
+def isneginf(input: Tensor) -> Tensor:
+    """Where elements are minus infinity. Arguments as for `isnan`.
+
+    Example:
+        >>> nbdl.ops.isneginf(nbdl.tensor([math.inf, -math.inf]))
+        tensor([False,  True])
+    """
+    return _classify(IsNegInfOp, input)
+
+
+def signbit(input: Tensor) -> Tensor:
+    """Where elements carry a minus sign, -0.0 too. Arguments as for `isnan`.
+
+    Example:
+        >>> nbdl.ops.signbit(nbdl.tensor([1.0, -0.0, -3.0]))
+        tensor([False,  True,  True])
+    """
+    return _classify(SignBitOp, input)
 
 
 def _classify(op: type[ClassOp], input: Any) -> Tensor:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Tensor
-from nbdl.ops.elementwise.arithmetic import ReciprocalOp
+from nbdl.ops.elementwise.arithmetic import ReciprocalOp, mul
 from nbdl.ops.elementwise.casting import CloneOp, to_dtype
+from nbdl.ops.elementwise.exponential import exp2
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2, MapN
 from nbdl.ops.elementwise.operands import (
@@ -29,7 +30,7 @@ from nbdl.ops.elementwise.operands import (
     zeros_like,
 )
 from nbdl.runtime import arrays, vecmath
-from nbdl.runtime.dtypes import BOOL, INT64
+from nbdl.runtime.dtypes import BOOL, FLOAT64, INT64
 from nbdl.runtime.errors import ArgumentError, DTypeError
 from nbdl.runtime.jit import exact
 
@@ -376,3 +377,51 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     if a.dtype.kind != "f" and b.dtype.kind != "f":
         raise DTypeError(f"input: expected float32 or float64, got {a.dtype}")
     return apply_pair(HypotOp, a, b)
+
+
+def float_power(input: Tensor | float, exponent: Tensor | float) -> Tensor:
+    """The power in float64, whatever the dtypes of the operands.
+
+    Args:
+        input: [*], a: a tensor or a number.
+        exponent: [*], b: a tensor or a number; the shapes broadcast to each other.
+
+    Returns:
+        [*], the common shape, float64.
+
+    Raises:
+        ShapeError: The shapes do not broadcast.
+
+    Gradient:
+        As for `pow`, in the dtype of each operand.
+
+    Example:
+        >>> nbdl.ops.float_power(nbdl.tensor([2, 3]), -1)
+        tensor([0.5000, 0.3333], dtype=float64)
+    """
+    a, b = (as_operand(name, value) for name, value in (("input", input), ("exponent", exponent)))
+    a, b = (to_dtype(value, FLOAT64) if isinstance(value, Tensor) else float(value) for value in (a, b))
+    return pow(a, b)
+
+
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    r"""A number times a power of two, $y = a \, 2^b$.
+
+    Args:
+        input: [*], a, any dtype.
+        other: [*], b, any dtype; the shapes broadcast to each other.
+
+    Returns:
+        [*], the common shape; the dtype that both promote to, floating point.
+
+    Raises:
+        ShapeError: The shapes do not broadcast.
+
+    Gradient:
+        For input: $dy \, 2^b$. For other: $dy\, y \ln 2$.
+
+    Example:
+        >>> nbdl.ops.ldexp(nbdl.tensor([1.5]), nbdl.tensor([2]))
+        tensor([6.])
+    """
+    return mul(as_tensor_operand("input", input), exp2(as_tensor_operand("other", other)))

@@ -46,7 +46,8 @@ def kl_div_reference(input, target, reduction="mean", log_target=False):
     else:
         losses = np.where(target > 0, target * np.log(np.where(target > 0, target, 1.0)), 0.0) - target * input
     if reduction == "batchmean":
-        return losses.sum() / losses.shape[0] if losses.ndim else losses
+        with np.errstate(invalid="ignore"):  # over no samples it is NaN
+            return losses.sum() / losses.shape[0] if losses.ndim else losses
     return reduced_reference(losses, reduction)
 
 

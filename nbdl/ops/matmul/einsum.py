@@ -24,7 +24,8 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.ops.matmul.products import matmul
-from nbdl.ops.shape.views import diagonal, permute, reshape
+from nbdl.ops.shape.diagonals import diagonal
+from nbdl.ops.shape.views import permute, reshape
 from nbdl.runtime.checks import check_float, check_same_dtype
 from nbdl.runtime.errors import ArgumentError, ShapeError
 

@@ -277,6 +277,32 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return MatmulOp.apply(input, tensor)
 
 
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """The dot product of two vectors: for real numbers the same as `dot`.
+
+    Args:
+        input: [K], float32 or float64.
+        other: [K], dtype of the input.
+
+    Returns:
+        [], the sum of the products.
+
+    Raises:
+        ShapeError: An operand is no vector, or the sizes differ.
+        DTypeError: An operand is not floating point, or the dtypes differ.
+
+    Gradient:
+        For both.
+
+    Example:
+        >>> nbdl.vdot(nbdl.tensor([1.0, 2.0]), nbdl.tensor([3.0, 4.0]))
+        tensor(11.)
+    """
+    check_rank("input", input, 1)
+    _check_inner("other", check_rank("other", other, 1), input)
+    return MatmulOp.apply(input, other)
+
+
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of an element of one vector and an element of the other.
 
@@ -302,6 +328,10 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     check_rank("input", input, 1)
     _check_floats(input, "vec2", check_rank("vec2", vec2, 1))
     return MatmulOp.apply(input.reshape(-1, 1), vec2.reshape(1, -1))
+
+
+ger = outer
+"""BLAS's name of `outer`."""
 
 
 def _check_floats(input: Tensor, name: str, other: Tensor) -> None:

@@ -1,4 +1,4 @@
-r"""Counting and searching: unique, bincount, histc, searchsorted and bucketize.
+r"""Counting and searching: unique, unique_consecutive, bincount, histc, searchsorted, bucketize and isin.
 
 None of them has a gradient: what they return are integers, or counts that do not move with the input.
 
@@ -7,16 +7,23 @@ Letters: N elements, B bins, R edges of a sorted row, K values looked up in it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.ops.creation.lines import arange
+from nbdl.ops.creation.values import full, ones
 from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.operands import meet
+from nbdl.ops.indexing.elements import gather
 from nbdl.ops.ordering.sorting import pick, stable_order
+from nbdl.ops.shape.joining import cat
+from nbdl.ops.shape.views import movedim, reshape
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.checks import check_int, check_integer, check_number, check_rank
-from nbdl.runtime.dtypes import INT64
+from nbdl.runtime.checks import check_choice, check_dim, check_int, check_integer, check_number, check_rank
+from nbdl.runtime.dtypes import BOOL, INT64
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
@@ -159,18 +166,34 @@ _search = Kernel(
 # ---------------------------------------------------------------- public
 
 
-def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The different values, in ascending order.
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The different values, in ascending order; with a dimension, the different slices, in the order of their elements.
 
     Args:
         input: [*].
         sorted: Accepted for PyTorch's sake: they always are.
-        return_inverse: Also where each element's value stands among them: [*], int64.
+        return_inverse: Also where each element's value (or slice) stands among them: [*] (or [N]), int64.
         return_counts: Also how often each occurs: [U], int64.
+        dim: The dimension whose slices are compared; single elements when None.
 
     Returns:
-        [U], or a tuple with what else was asked for.
+        [U], or with a dimension the input with size U there; or a tuple with what else was asked for.
+
+    Raises:
+        IndexRangeError: There is no such dimension.
+
+    Example:
+        >>> nbdl.unique(nbdl.tensor([3, 1, 3]))
+        tensor([1, 3])
     """
+    if dim is not None:
+        return _unique_slices(input, check_dim("dim", dim, input.ndim), return_inverse, return_counts)
     flat = arrays.contiguous(input._array).reshape(-1)
     order = stable_order(flat.reshape(1, -1)).reshape(-1)
     inverse, firsts, counts = (memory.empty(flat.shape, INT64) for _ in range(3))
@@ -186,21 +209,101 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def searchsorted(sorted_sequence: Tensor, input: Any, *, right: bool = False) -> Tensor:
+def _unique_slices(input: Tensor, dim: int, return_inverse: bool, return_counts: bool) -> Any:
+    slices = movedim(input.detach(), dim, 0)
+    columns = reshape(slices, (slices.shape[0], -1 if slices.numel() else 0)).unbind(1)
+    order = arange(slices.shape[0])
+    for column in reversed(columns):  # stable sorts from the last element to the first: the order of the rows
+        order = order[column[order].argsort()]
+    values, inverse, counts = unique_consecutive(slices[order], True, True, 0)
+    results = [movedim(values, 0, dim)]
+    if return_inverse:
+        results.append(inverse.scatter(0, order, inverse))
+    if return_counts:
+        results.append(counts)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The values without those that equal the one before them; with a dimension, the slices.
+
+    Args:
+        input: [*].
+        return_inverse: Also where each element's value (or slice) stands among them: [*] (or [N]), int64.
+        return_counts: Also how many in a row each stands for: [U], int64.
+        dim: The dimension whose slices are compared; single elements, row by row, when None.
+
+    Returns:
+        [U], or with a dimension the input with size U there; or a tuple with what else was asked for.
+
+    Raises:
+        IndexRangeError: There is no such dimension.
+
+    Example:
+        >>> nbdl.unique_consecutive(nbdl.tensor([1, 1, 2, 1]))
+        tensor([1, 2, 1])
+    """
+    plain = input.detach()
+    dim = None if dim is None else check_dim("dim", dim, input.ndim)
+    slices = reshape(plain, (-1,)) if dim is None else movedim(plain, dim, 0)
+    size = slices.shape[0]
+    rows = reshape(slices, (size, -1 if slices.numel() else 0))
+    changes = cat([ones(min(size, 1), dtype=BOOL), (rows[1:] != rows[:-1]).any(1)])
+    starts = changes.nonzero().reshape(-1)
+    values = slices[starts]
+    results = [values if dim is None else movedim(values, 0, dim)]
+    if return_inverse:
+        inverse = changes.cumsum(0) - 1
+        results.append(reshape(inverse, input.shape) if dim is None else inverse)
+    if return_counts:
+        ends = cat([starts[1:], full((min(size, 1),), size, dtype=INT64)])
+        results.append(ends - starts)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
     """Where values belong in sorted sequences: the first index whose element is >= the value (> when right).
 
     Args:
         sorted_sequence: [R], or [*, R] with the leading sizes of the input; ascending.
         input: [*, K], or a number.
+        out_int32: Return int32 instead of int64.
         right: Behind equal elements instead of before them.
+        side: "left" or "right", another way to say `right`.
+        sorter: The shape of sorted_sequence, integers: the order that sorts it, when it is not sorted itself.
 
     Returns:
-        [*, K], int64.
+        [*, K], int64 or int32.
 
     Raises:
-        ShapeError: The leading sizes differ.
-        DTypeError: The dtypes differ.
+        ShapeError: The leading sizes differ, or sorter has another shape.
+        DTypeError: The dtypes differ, or sorter is no integer.
+        ArgumentError: side is unknown, or contradicts right.
+
+    Example:
+        >>> nbdl.searchsorted(nbdl.tensor([1.0, 3.0, 5.0]), nbdl.tensor([3.0, 4.0]))
+        tensor([1, 2])
     """
+    if side is not None:
+        check_choice("side", side, ("left", "right"))
+        if right and side == "left":
+            raise ArgumentError("side: expected 'right', since right is True, got 'left'")
+        right = side == "right"
+    check_rank("sorted_sequence", sorted_sequence, *range(1, 65))
+    if sorter is not None:
+        if check_integer("sorter", sorter).shape != sorted_sequence.shape:
+            raise ShapeError(f"sorter: expected shape {list(sorted_sequence.shape)}, got {list(sorter.shape)}")
+        sorted_sequence = gather(sorted_sequence.detach(), -1, sorter.to(INT64))
     values = input if isinstance(input, Tensor) else Tensor(np.array(input, sorted_sequence.dtype))
     if values.dtype != sorted_sequence.dtype:
         raise DTypeError(f"input: expected {sorted_sequence.dtype}, got {values.dtype}")
@@ -209,19 +312,48 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, right: bool = False) ->
             f"sorted_sequence: expected the leading sizes of input {list(values.shape[:-1])}, "
             f"got shape {list(sorted_sequence.shape)}"
         )
-    check_rank("sorted_sequence", sorted_sequence, *range(1, 65))
-    edges = arrays.contiguous(sorted_sequence._array).reshape(-1, sorted_sequence.shape[-1])
+    edges = arrays.contiguous(sorted_sequence._array)
+    edges = edges.reshape(math.prod(edges.shape[:-1]), edges.shape[-1])
     flat = arrays.contiguous(values._array)
-    flat = flat.reshape(1, -1) if sorted_sequence.ndim == 1 else flat.reshape(edges.shape[0], -1)
+    flat = flat.reshape((1, flat.size) if sorted_sequence.ndim == 1 else (edges.shape[0], values.shape[-1]))
     y = memory.empty(flat.shape, INT64)
     _search(edges, flat, bool(right), y)
-    return Tensor(y.reshape(values.shape))
+    return to_dtype(Tensor(y.reshape(values.shape)), np.dtype(np.int32) if out_int32 else INT64)
 
 
-def bucketize(input: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The number of the interval between boundaries that each value falls into (see `searchsorted`)."""
     check_rank("boundaries", boundaries, 1)
-    return searchsorted(boundaries, input, right=right)
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Where elements occur among others. NaN occurs nowhere.
+
+    Args:
+        elements: [*], any dtype: a tensor or a number.
+        test_elements: [*], what to look for: a tensor or a number.
+        assume_unique: Accepted for PyTorch's sake: it changes no result.
+        invert: Where they do not occur instead.
+
+    Returns:
+        [*], bool, the shape of elements.
+
+    Raises:
+        ArgumentTypeError: Neither is a tensor.
+
+    Example:
+        >>> nbdl.isin(nbdl.tensor([1, 2, 3]), nbdl.tensor([2, 5]))
+        tensor([False,  True, False])
+    """
+    _, (wanted, known) = meet(("elements", "test_elements"), (elements, test_elements))
+    wanted, known = (x.detach() if isinstance(x, Tensor) else Tensor(np.array(x)) for x in (wanted, known))
+    if known.numel() == 0:
+        return full(wanted.shape, bool(invert), dtype=BOOL)
+    ordered = known.reshape(-1).sort().values
+    places = searchsorted(ordered, wanted).clamp(max=known.numel() - 1)
+    nearest = ordered[places]
+    return nearest != wanted if invert else nearest == wanted
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

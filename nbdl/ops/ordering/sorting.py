@@ -228,6 +228,11 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return sort(input.detach(), dim, descending).indices
 
 
+def msort(input: Tensor) -> Tensor:
+    """The values of `sort` along the first dimension."""
+    return sort(input, 0).values
+
+
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> OrderResult:
     """The k greatest, or least, elements along a dimension, in order.
 

@@ -9,12 +9,12 @@ from nbdl.ops.reduction.log_sum_exp import logsumexp
 from nbdl.ops.reduction.moments import std, std_mean, var, var_mean
 from nbdl.ops.reduction.norms import norm, normalize, vector_norm
 from nbdl.ops.reduction.products import prod
-from nbdl.ops.reduction.sums import count_nonzero, mean, nansum, sum
+from nbdl.ops.reduction.sums import count_nonzero, mean, nanmean, nansum, sum
 from nbdl.ops.reduction.truth import all, any
 
 __all__ = [
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min",
-    "nansum", "norm", "normalize", "prod", "std", "std_mean", "sum", "var", "var_mean", "vector_norm",
+    "nanmean", "nansum", "norm", "normalize", "prod", "std", "std_mean", "sum", "var", "var_mean", "vector_norm",
 ]  # fmt: skip
 
 METHODS = [name for name in __all__ if name not in ("normalize", "std_mean", "var_mean", "vector_norm")]

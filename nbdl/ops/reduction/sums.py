@@ -50,6 +50,13 @@ def nansum_reference(input, dim=None, keepdim=False):
     return np.nansum(input, axis=axes_of(dim), keepdims=keepdim)
 
 
+def nanmean_reference(input, dim=None, keepdim=False):
+    """The definition, in float64; over nothing it is NaN."""
+    count = np.sum(~np.isnan(input), axis=axes_of(dim), keepdims=keepdim)
+    with np.errstate(invalid="ignore"):
+        return nansum_reference(input, dim, keepdim) / count
+
+
 def count_nonzero_reference(input, dim=None):
     """The definition."""
     return np.count_nonzero(input, axis=axes_of(dim))
@@ -223,6 +230,35 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
     if input.dtype.kind != "f":
         return sum(input, dim, keepdim)
     return NansumOp.apply(input, check_dims("dim", dim, input.ndim), keepdim)
+
+
+def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Averages the elements that are not NaN.
+
+    Args:
+        input: [*], float32 or float64.
+        dim: One dimension or several, counted from the front or the back; all when None.
+        keepdim: Leave the reduced dimensions in the result with size 1.
+        dtype: Dtype to add in and to return; None for the input's.
+
+    Returns:
+        The means; NaN over no elements.
+
+    Raises:
+        DTypeError: The input is not floating point.
+        IndexRangeError: The input has no such dimension.
+        ArgumentError: A dimension is named twice.
+
+    Gradient:
+        For input: the gradient of its mean by the number of elements, for every element that is not NaN; 0 for the
+        others.
+
+    Example:
+        >>> nbdl.ops.nanmean(nbdl.tensor([1.0, float("nan"), 2.0]))
+        tensor(1.5000)
+    """
+    input = float_input(input, dtype)
+    return nansum(input, dim, keepdim) / input.isnan().logical_not().sum(dim, keepdim)
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:

@@ -1,26 +1,38 @@
 """Shape: the same elements under other indices. Views share memory; joining and rearranging copy.
 
-`views` reshapes, permutes and expands without copying, `joining` joins and splits along a dimension, `rearranging`
-repeats, reverses and shifts.
+`views` reshapes, permutes and expands without copying, `diagonals` reads and writes diagonals, `joining` joins and
+splits along a dimension, `stacking` does so in a given rank, `rearranging` repeats, reverses and shifts.
 """
 
+from nbdl.ops.shape.diagonals import diag, diag_embed, diagflat, diagonal
 from nbdl.ops.shape.joining import (
     cat,
     chunk,
     concat,
     concatenate,
-    hstack,
     split,
     stack,
     tensor_split,
     unbind,
+)
+from nbdl.ops.shape.rearranging import flip, fliplr, flipud, repeat, repeat_interleave, roll, rot90, tile
+from nbdl.ops.shape.stacking import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block_diag,
+    cartesian_prod,
+    column_stack,
+    dsplit,
+    dstack,
+    hsplit,
+    hstack,
+    vsplit,
     vstack,
 )
-from nbdl.ops.shape.rearranging import diag, flip, fliplr, flipud, repeat, repeat_interleave, roll, rot90, tile
 from nbdl.ops.shape.views import (
     broadcast_tensors,
     broadcast_to,
-    diagonal,
     expand,
     expand_as,
     flatten,
@@ -44,20 +56,31 @@ from nbdl.ops.shape.views import (
 from nbdl.ops.shape.views import variadic as variadic  # for the table of methods
 
 __all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
     "broadcast_tensors",
     "broadcast_to",
+    "cartesian_prod",
     "cat",
     "chunk",
+    "column_stack",
     "concat",
     "concatenate",
     "diag",
+    "diag_embed",
+    "diagflat",
     "diagonal",
+    "dsplit",
+    "dstack",
     "expand",
     "expand_as",
     "flatten",
     "flip",
     "fliplr",
     "flipud",
+    "hsplit",
     "hstack",
     "matrix_transpose",
     "moveaxis",
@@ -84,5 +107,6 @@ __all__ = [
     "unsqueeze",
     "view",
     "view_as",
+    "vsplit",
     "vstack",
 ]

@@ -83,7 +83,7 @@ class SplitOp(Op):
 # ---------------------------------------------------------------- public: joining
 
 
-def _listed(tensors: Any) -> list[Tensor]:
+def listed(tensors: Any) -> list[Tensor]:
     """The tensors as a list, all in the dtype that PyTorch's promotion finds for them."""
     parts = list(tensors) if isinstance(tensors, (tuple, list)) else None
     if not parts or not all(isinstance(tensor, Tensor) for tensor in parts):
@@ -118,17 +118,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 [3, 4],
                 [5, 6]])
     """
-    listed = _listed(tensors)
-    for position, tensor in enumerate(listed):
+    given = listed(tensors)
+    for position, tensor in enumerate(given):
         if tensor._array.ndim == 0:
             raise ShapeError(f"tensors[{position}]: a tensor without dimensions cannot be joined; use stack")
-    parts = [tensor for tensor in listed if tensor._array.shape != (0,)]  # PyTorch lets [0] stand for nothing
+    parts = [tensor for tensor in given if tensor._array.shape != (0,)]  # PyTorch lets [0] stand for nothing
     if not parts:
         check_dim("dim", dim, 1)
-        return CatOp.apply(0, *listed)
+        return CatOp.apply(0, *given)
     shape = parts[0]._array.shape
     dim = check_dim("dim", dim, len(shape))
-    for position, tensor in enumerate(listed):
+    for position, tensor in enumerate(given):
         other = tensor._array.shape
         if other != (0,) and (
             len(other) != len(shape) or other[:dim] != shape[:dim] or other[dim + 1 :] != shape[dim + 1 :]
@@ -171,7 +171,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         tensor([[1, 3],
                 [2, 4]])
     """
-    parts = _listed(tensors)
+    parts = listed(tensors)
     shape = parts[0]._array.shape
     for position, tensor in enumerate(parts):
         if tensor._array.shape != shape:
@@ -182,20 +182,6 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     # Along dim the rows of the result are the tensors' own: joining and one reshape do what unsqueezing all would.
     joined = CatOp.apply(dim, *parts)
     return ReshapeOp.apply(joined, (*shape[:dim], len(parts), *shape[dim:]))
-
-
-def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joins tensors along the second dimension, vectors along their only one."""
-    parts = [ReshapeOp.apply(tensor, (1,)) if tensor._array.ndim == 0 else tensor for tensor in _listed(tensors)]
-    return cat(parts, 0 if parts[0]._array.ndim == 1 else 1)
-
-
-def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Joins tensors along the first dimension, each vector as one row."""
-    parts = _listed(tensors)
-    return cat(
-        [ReshapeOp.apply(tensor, (1, tensor._array.size)) if tensor._array.ndim < 2 else tensor for tensor in parts]
-    )
 
 
 # ---------------------------------------------------------------- public: splitting

@@ -3,7 +3,7 @@ r"""Rearranging: copies with elements repeated, reversed or shifted.
 Repeating writes every element to several places, so its backward sums dy over them; reversing and shifting are
 permutations, so their backward is the inverse permutation of dy.
 
-The references are NumPy's tile, repeat, flip, roll, rot90 and diag.
+The references are NumPy's tile, repeat, flip, roll and rot90.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.shape.views import DiagonalOp, ReshapeOp, expand, sizes_of, sum_to_shape, transpose
+from nbdl.ops.shape.views import ReshapeOp, expand, sizes_of, sum_to_shape, transpose
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_dim, check_dims, check_int
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
@@ -314,55 +314,3 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     if rank == 0:
         raise ShapeError("input: expected at least one dimension where dims is given, got shape []")
     return RollOp.apply(input, steps, tuple(check_dim("dims", dim, rank) for dim in named))
-
-
-# ---------------------------------------------------------------- diagonal matrices
-
-
-class DiagonalMatrixOp(Op):
-    """Y = the matrix with x on a diagonal and zero elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Context, x, offset):
-        ctx.offset = offset
-        size = x.shape[0] + abs(offset)
-        y = arrays.full((size, size), 0, x.dtype)
-        step = y.itemsize
-        if x.size:
-            start = y[max(-offset, 0) :, max(offset, 0) :]
-            arrays.copy_into(arrays.strided(start, x.shape, ((size + 1) * step,)), x)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, dy):
-        return dy.diagonal(ctx.offset), None
-
-
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix with a vector on its diagonal, or the diagonal of a matrix.
-
-    Args:
-        input: [N], or [N, M], any dtype.
-        diagonal: 0 the main diagonal, above it when positive, below when negative.
-
-    Returns:
-        [N + |diagonal|, N + |diagonal|] for a vector, else the diagonal, one dimension.
-
-    Raises:
-        ShapeError: The input has neither one nor two dimensions.
-
-    Gradient:
-        For input: the diagonal of dy for a vector; dy on the diagonal, zero elsewhere, for a matrix.
-
-    Example:
-        >>> nbdl.ops.diag(nbdl.tensor([1, 2]))
-        tensor([[1, 0],
-                [0, 2]])
-    """
-    offset = operator.index(diagonal)
-    rank = input._array.ndim
-    if rank == 1:
-        return DiagonalMatrixOp.apply(input, offset)
-    if rank != 2:
-        raise ShapeError(f"input: expected 1 or 2 dimensions, got shape {list(input.shape)}")
-    return DiagonalOp.apply(input, offset, 0, 1)

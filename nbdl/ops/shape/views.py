@@ -5,7 +5,7 @@ A view reads element $x_{\pi(i)}$ at index $i$: $y_i = x_{\pi(i)}$, hence
 $$dx_j = \sum_{i : \pi(i) = j} dy_i.$$
 
 Where $\pi$ is one-to-one and onto (reshape, transpose) the gradient is the inverse view of dy; where it repeats
-(expand) the repeats are summed; where it leaves elements out (diagonal) those get zero.
+(expand) the repeats are summed; where it leaves elements out those get zero.
 
 The references are NumPy's functions of the same names.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, IndexRangeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 # ---------------------------------------------------------------- arguments
 
@@ -544,64 +544,3 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     except ValueError:
         raise ShapeError(f"tensors: no common shape of {[list(tensor.shape) for tensor in tensors]}") from None
     return tuple(expand(tensor, shape) for tensor in tensors)
-
-
-# ---------------------------------------------------------------- diagonal
-
-
-class DiagonalOp(Op):
-    """y = the diagonal of two dimensions, as the last dimension."""
-
-    is_view = True
-
-    @staticmethod
-    def forward(ctx: Context, x, offset, dim1, dim2):
-        ctx.options = x.shape, offset, dim1, dim2
-        return _diagonal(x, offset, dim1, dim2)
-
-    @staticmethod
-    def backward(ctx: Context, dy):
-        shape, *options = ctx.options
-        dx = arrays.full(shape, 0, dy.dtype)
-        arrays.copy_into(_diagonal(dx, *options), dy)
-        return dx, None, None, None
-
-
-def _diagonal(x, offset, dim1, dim2):
-    """A writable view of the diagonal; NumPy's own is read-only."""
-    shown = x.diagonal(offset, dim1, dim2)
-    if shown.size:
-        shown.flags.writeable = x.flags.writeable
-    return shown
-
-
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two dimensions, as a last dimension.
-
-    Args:
-        input: [*], at least two dimensions, any dtype.
-        offset: 0 the main diagonal, above it when positive, below when negative.
-        dim1: The rows.
-        dim2: The columns.
-
-    Returns:
-        A view of the input: its other dimensions, then the diagonal.
-
-    Raises:
-        ArgumentError: dim1 and dim2 are the same.
-        IndexRangeError: A dimension is out of range.
-
-    Gradient:
-        For input: dy on the diagonal, zero elsewhere.
-
-    Example:
-        >>> nbdl.ops.diagonal(nbdl.tensor([[1, 2], [3, 4]]))
-        tensor([1, 4])
-    """
-    rank = input._array.ndim
-    first, second = check_dim("dim1", dim1, rank), check_dim("dim2", dim2, rank)
-    if first == second:
-        raise ArgumentError(f"dim2: expected another dimension than dim1, got {dim1} and {dim2}")
-    if rank < 2:
-        raise IndexRangeError(f"input: expected at least 2 dimensions, got shape {list(input.shape)}")
-    return DiagonalOp.apply(input, operator.index(offset), first, second)

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from nbdl.ops.distance import (
+    cdist,
     cosine_similarity,
     cosine_similarity_reference,
+    dist,
     pairwise_distance,
     pairwise_distance_reference,
+    pdist,
 )
 from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from nbdl.testing.draw import Draw
@@ -44,7 +47,80 @@ def _points(draw: Draw) -> dict[str, Any]:
     }
 
 
+EXPONENTS = (2.0, 1.0, 3.0, 1.5, np.inf, 0.0)
+
+
+def _two_sets(draw: Draw) -> dict[str, Any]:
+    lead, size = draw.shape(0, 2, 2), draw.integer(1, 3)
+    return {
+        "x1": draw.array((*draw.broadcastable(lead), draw.integer(1, 3), size), 0.3, 2.0),
+        "x2": draw.array((*draw.broadcastable(lead), draw.integer(1, 3), size), -2.0, -0.3),
+        "p": draw.choice(EXPONENTS),
+    }
+
+
+def _many_vectors(draw: Draw) -> dict[str, Any]:
+    """More distances than a CUDA block has threads."""
+    return {"x1": draw.array((12, 2), 0.3, 2.0), "x2": draw.array((draw.integer(11, 13), 2), -2.0, -0.3)}
+
+
+def cdist_reference(x1, x2, p=2.0):
+    """The definition, in float64."""
+    return np.linalg.norm(x1[..., :, None, :] - x2[..., None, :, :], p, axis=-1)
+
+
+def _one_set(draw: Draw) -> dict[str, Any]:
+    return {"input": draw.array((draw.integer(0, 5), draw.integer(1, 3)), distinct=True), "p": draw.choice(EXPONENTS)}
+
+
+def _pdist_reference(input, p=2.0):
+    first, second = np.triu_indices(input.shape[0], 1)
+    return np.linalg.norm(input[first] - input[second], p, axis=-1)
+
+
 SPECS = [
+    OpSpec(
+        function=cdist,
+        reference=cdist_reference,
+        inputs=_two_sets,
+        differentiable=("x1", "x2"),
+        refusals=(
+            Refusal(lambda: {"x1": PAIR, "x2": np.ones((2, 4))}, ShapeError, "x2"),
+            Refusal(lambda: {"x1": PAIR[0], "x2": PAIR}, ShapeError, "x1"),
+            Refusal(lambda: {"x1": PAIR, "x2": PAIR.astype(np.float32)}, DTypeError, "x2"),
+            Refusal(lambda: {"x1": PAIR, "x2": PAIR, "p": -1.0}, ArgumentError, "p"),
+            Refusal(lambda: {"x1": PAIR, "x2": PAIR, "compute_mode": "fast"}, ArgumentError, "compute_mode"),
+        ),
+        benchmark=lambda rng: {"x1": rng.standard_normal((256, 64)), "x2": rng.standard_normal((256, 64))},
+    ),
+    OpSpec(
+        function=cdist,
+        reference=cdist_reference,
+        inputs=_many_vectors,
+        differentiable=("x1", "x2"),
+        variant="many vectors",
+    ),
+    OpSpec(
+        function=dist,
+        reference=lambda input, other, p: np.linalg.norm((input - other).ravel(), p),
+        inputs=lambda draw: {
+            "input": draw.array(shape := draw.shape(max_size=4, min_size=1), 0.3, 2.0),
+            "other": draw.array(draw.broadcastable(shape), -2.0, -0.3),
+            "p": draw.choice(EXPONENTS[:4]),
+        },
+        differentiable=("input", "other"),
+        refusals=(Refusal(lambda: {"input": PAIR, "other": PAIR.astype(np.float32)}, DTypeError, "other"),),
+    ),
+    OpSpec(
+        function=pdist,
+        reference=_pdist_reference,
+        inputs=_one_set,
+        differentiable=("input",),
+        refusals=(
+            Refusal(lambda: {"input": PAIR[0]}, ShapeError, "input"),
+            Refusal(lambda: {"input": PAIR, "p": -1.0}, ArgumentError, "p"),
+        ),
+    ),
     OpSpec(
         function=cosine_similarity,
         reference=cosine_similarity_reference,

@@ -134,6 +134,9 @@ ONE_OPERAND = [
     _unary("asinh", np.arcsinh),
     _unary("acosh", np.arccosh, 1.1, 4),
     _unary("atanh", np.arctanh, -0.9, 0.9),
+    _unary("sinc", np.sinc, -3, 3),
+    _unary("deg2rad", np.deg2rad, -400, 400),
+    _unary("rad2deg", np.rad2deg, -7, 7),
     _unary("floor", np.floor, avoid=INTEGERS, refusals=(NO_BOOL,)),
     _unary("ceil", np.ceil, avoid=INTEGERS, refusals=(NO_BOOL,)),
     _unary("trunc", np.trunc, avoid=INTEGERS, refusals=(NO_BOOL,)),
@@ -176,6 +179,9 @@ CLASSES = [
     _class("isnan", np.isnan),
     _class("isinf", np.isinf),
     _class("isfinite", np.isfinite),
+    _class("isposinf", np.isposinf),
+    _class("isneginf", np.isneginf),
+    _class("signbit", np.signbit),
     _class("logical_not", np.logical_not),
 ]
 
@@ -267,6 +273,16 @@ OPTIONS = [
             page="reference/elementwise",
         )
         for function in (ops.clamp, ops.clip)
+    ],
+    *[
+        OpSpec(
+            function,
+            clamp_reference,
+            lambda draw, name=name: {"input": draw.array(draw.shape(max_size=4), avoid=(0.5,)), name: 0.5},
+            ("input",),
+            page="reference/elementwise",
+        )
+        for function, name in ((ops.clamp_min, "min"), (ops.clamp_max, "max"))
     ],
     OpSpec(
         ops.clamp,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.autograd import Tensor
 from nbdl.ops import elementwise as ops
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, NumericalError, ShapeError
 from nbdl.testing.draw import Draw
@@ -173,6 +174,9 @@ ARITHMETIC = [
     _row("atan2", np.arctan2, pairs(0.3, 2, numbers=False)),
     _row("hypot", np.hypot, pairs(0.3, 2, numbers=False), (SHAPES, NO_FLOAT)),
     _row("logaddexp", np.logaddexp, pairs(-5, 5, numbers=False), (SHAPES, NO_FLOAT)),
+    _row("logaddexp2", np.logaddexp2, pairs(-5, 5, numbers=False), (SHAPES, NO_FLOAT)),
+    _row("ldexp", lambda a, b: a * 2.0**b, pairs(numbers=False), (SHAPES, WORD)),
+    _row("rsub", lambda a, b, alpha=1: b - alpha * a, _with_alpha, ()),
     _row("copysign", np.copysign, pairs(avoid=(0.0,), numbers=False)),
     _row("xlogy", lambda a, b: a * np.log(b), pairs(0.2, 3)),
 ]
@@ -208,7 +212,21 @@ def _power_row(name: str, inputs: Inputs, refusals: tuple[Refusal, ...], variant
     )
 
 
+def float_power(input: Any, exponent: Any) -> Any:
+    """`ops.float_power`, its float64 results in the dtype of the operands."""
+    operand = input if isinstance(input, Tensor) else exponent
+    return ops.float_power(input, exponent).to(operand.dtype)
+
+
 POWERS = [
+    OpSpec(
+        float_power,
+        lambda input, exponent: np.power(input, exponent),
+        _powers,
+        ("input", "exponent"),
+        refusals=(Refusal(lambda: {"input": FLOATS, "exponent": "two"}, ArgumentTypeError, "exponent"),),
+        page=PAGE,
+    ),
     _power_row(
         "pow",
         _powers,

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdl.ops import ordering
 from nbdl.ops.ordering import sorting
-from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, IndexRangeError, ShapeError
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
@@ -66,6 +66,41 @@ def _unique_reference(input, return_inverse, return_counts):
         *([counts] if return_counts else []),
     ]
     return tuple(results)
+
+
+def _sliced(draw: Draw) -> dict[str, object]:
+    shape = draw.shape(1, 3, max_size=4)
+    return {
+        "input": draw.array(shape, -0.5, 0.5, ties=True),
+        "return_inverse": draw.boolean(),
+        "return_counts": draw.boolean(),
+        "dim": draw.dim(len(shape)),
+    }
+
+
+def _unique_slices_reference(input, return_inverse, return_counts, dim):
+    if input.shape[dim] == 0:
+        values, inverse, counts = input, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    else:
+        values, inverse, counts = np.unique(input, return_inverse=True, return_counts=True, axis=dim)
+    return (values, *([inverse.reshape(-1)] if return_inverse else []), *([counts] if return_counts else []))
+
+
+def _consecutive_reference(input, return_inverse, return_counts, dim=None):
+    slices = input.reshape(-1) if dim is None else np.moveaxis(input, dim, 0)
+    starts = [k for k in range(len(slices)) if k == 0 or not np.array_equal(slices[k], slices[k - 1])]
+    counts = np.diff([*starts, len(slices)]) if starts else np.zeros(0, np.int64)
+    values = slices[np.array(starts, np.int64)]
+    inverse = np.repeat(np.arange(len(starts)), counts)
+    results = [values if dim is None else np.moveaxis(values, 0, dim)]
+    if return_inverse:
+        results.append(inverse.reshape(input.shape) if dim is None else inverse)
+    return (*results, *([counts] if return_counts else []))
+
+
+def _sought(draw: Draw) -> dict[str, object]:
+    elements, known = draw.array(draw.shape(0, 2), ties=True), draw.array(draw.shape(0, 2), ties=True)
+    return {"elements": elements, "test_elements": known, "invert": draw.boolean()}
 
 
 def _searched(draw: Draw) -> dict[str, object]:
@@ -140,6 +175,48 @@ SPECS = [
             "return_inverse": draw.boolean(),
             "return_counts": draw.boolean(),
         },
+    ),
+    OpSpec(
+        function=ordering.unique,
+        reference=_unique_slices_reference,
+        inputs=_sliced,
+        refusals=(_WRONG_DIM,),
+        variant="slices",
+    ),
+    OpSpec(
+        function=ordering.unique_consecutive,
+        reference=_consecutive_reference,
+        inputs=lambda draw: {**(case := _sliced(draw)), "dim": draw.choice((None, case["dim"]))},
+        refusals=(_WRONG_DIM,),
+    ),
+    OpSpec(
+        function=ordering.isin,
+        reference=lambda elements, test_elements, invert: np.isin(elements, test_elements, invert=invert),
+        inputs=_sought,
+        refusals=(Refusal(lambda: {"elements": 1, "test_elements": 2}, ArgumentTypeError, "elements"),),
+    ),
+    OpSpec(
+        function=ordering.msort,
+        reference=lambda input: np.sort(input, 0) if input.ndim else input,
+        inputs=lambda draw: {"input": _rows(draw)["input"]},
+        differentiable=("input",),
+    ),
+    OpSpec(
+        function=ordering.searchsorted,
+        reference=lambda sorted_sequence, input, side, sorter: np.searchsorted(sorted_sequence, input, side, sorter),
+        inputs=lambda draw: {
+            "sorted_sequence": (edges := draw.array((draw.integer(1, 6),), ties=True)),
+            "input": draw.array(draw.shape(1, 2), ties=True),
+            "side": draw.choice(("left", "right")),
+            "sorter": np.argsort(edges),
+        },
+        refusals=(
+            Refusal(lambda: {"sorted_sequence": np.zeros(3), "input": 1.0, "side": "up"}, ArgumentError, "side"),
+            Refusal(
+                lambda: {"sorted_sequence": np.zeros(3), "input": 1.0, "sorter": np.zeros(3)}, DTypeError, "sorter"
+            ),
+        ),
+        variant="sorter",
     ),
     OpSpec(
         function=ordering.searchsorted,

@@ -165,6 +165,13 @@ def with_nan(draw: Draw) -> dict[str, Any]:
     return case | {"input": values}
 
 
+def some_nan(draw: Draw) -> dict[str, Any]:
+    """Some elements are NaN, but not the first."""
+    values = np.array(draw.array((draw.integer(1, 9),)))
+    values[1:][draw.rng.random(values.size - 1) < 0.3] = np.nan
+    return {"input": values}
+
+
 def with_infinities(draw: Draw) -> dict[str, Any]:
     """Some elements are infinite."""
     case = over_dims()(draw)
@@ -243,6 +250,9 @@ SPECS = [
     *fold_rows(sums.mean, sums.mean_reference, refusals=(WRONG_DIM, TWICE, NO_FLOATS), benchmark=True),
     *fold_rows(sums.nansum, sums.nansum_reference),
     OpSpec(sums.nansum, sums.nansum_reference, with_nan, ("input",), variant="nan"),
+    *fold_rows(sums.nanmean, sums.nanmean_reference, refusals=(WRONG_DIM, TWICE, NO_FLOATS)),
+    OpSpec(sums.nanmean, sums.nanmean_reference, with_nan, variant="nan"),
+    OpSpec(sums.nanmean, sums.nanmean_reference, some_nan, ("input",), variant="some nan"),
     *fold_rows(sums.count_nonzero, sums.count_nonzero_reference, differentiable=False, keepdim=False, ties=True),
     *fold_rows(truth.all, truth.all_reference, differentiable=False, ties=True),
     OpSpec(truth.all, truth.all_reference, truths, variant="bools"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.ops import scan
-from nbdl.runtime.errors import DTypeError, IndexRangeError
+from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
@@ -22,7 +22,37 @@ def _many_rows(draw: Draw) -> dict[str, object]:
 
 _WRONG_DIM = Refusal(lambda: {"input": np.zeros((2, 3)), "dim": 2}, IndexRangeError, "dim")
 
+
+def _differences(draw: Draw) -> dict[str, object]:
+    case = _along(draw)
+    if case["input"].ndim == 0:
+        case = {"input": draw.array((draw.integer(1, 5),)), "dim": -1}
+    case["n"] = draw.integer(0, 3)
+    for name in ("prepend", "append"):
+        if draw.integer(0, 2) == 2:
+            shape = list(case["input"].shape)
+            shape[case["dim"]] = draw.integer(0, 2)
+            case[name] = draw.array(tuple(shape))
+    return case
+
+
+def _diff_reference(input, n=1, dim=-1, prepend=None, append=None):
+    joined = np.concatenate([part for part in (prepend, input, append) if part is not None], dim)
+    return np.diff(joined, min(n, joined.shape[dim]), dim)
+
+
 SPECS = [
+    OpSpec(
+        function=scan.diff,
+        reference=_diff_reference,
+        inputs=_differences,
+        differentiable=("input", "prepend", "append"),
+        refusals=(
+            _WRONG_DIM,
+            Refusal(lambda: {"input": np.zeros(())}, ShapeError, "input"),
+            Refusal(lambda: {"input": np.zeros(3), "n": -1}, ArgumentError, "n"),
+        ),
+    ),
     OpSpec(
         function=scan.cumsum,
         reference=scan.cumsum_reference,
