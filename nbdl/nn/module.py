@@ -46,6 +46,9 @@ class Module:
     _non_persistent_buffers: set[str]
     _hooks: hooks.Hooks | None
 
+    optional_state: frozenset[str] = frozenset()
+    """Entries of a class's own that a state dict may lack: the module keeps what it has."""
+
     def __init__(self) -> None:
         self.__dict__.update(
             training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent_buffers=set(), _hooks=None

@@ -56,7 +56,9 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bo
         for prefix, owner in module.named_modules(remove_duplicate=False)
         for name, tensor in persistent(owner)
     }
-    missing = [key for key in owners if key not in state_dict]
+    missing = [
+        key for key, (owner, name, _) in owners.items() if key not in state_dict and name not in owner.optional_state
+    ]
     unexpected = [key for key in state_dict if key not in owners]
     problems = []
     if strict and missing:

@@ -1,0 +1,214 @@
+r"""Root mean square normalization: each row divided by the root of the mean of its squares, then scaled.
+
+Forward, for a row $x$ of $D$ features:
+
+$$
+r = \Big( \tfrac1D \sum_j x_j^2 + \varepsilon \Big)^{-1/2}, \qquad
+\hat x_j = x_j\, r, \qquad
+y_j = w_j \hat x_j
+$$
+
+Backward, with $g_j = w_j\, dy_j$:
+
+$$
+dx_j = r \Big( g_j - \hat x_j \tfrac1D \sum_i g_i \hat x_i \Big), \qquad
+dw_j = \sum_{\text{rows}} dy_j\, \hat x_j
+$$
+
+It is layer normalization without the mean: the scale of a row is removed, its shift stays.
+
+Letters: N rows, D features. Source: Zhang and Sennrich (2019), "Root Mean Square Layer Normalization", equation 4.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.normalization.fetching import fetch_row
+from nbdl.ops.normalization.layer_norm import ROWS, check_row
+from nbdl.ops.normalization.layout import check_parameters, given_or, zeros
+from nbdl.ops.reduction.fold import unsigned
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.checks import check_number
+from nbdl.runtime.cuda.primitives import block_sum
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+
+# ---------------------------------------------------------------- reference
+
+
+def rms_norm_reference(input, normalized_shape, weight=None, eps=None):
+    """The definition, in float64: input [*, D], weight [D] -> [*, D], D any trailing dimensions."""
+    axes = tuple(range(input.ndim - len(normalized_shape), input.ndim))
+    eps = np.finfo(input.dtype).eps if eps is None else eps
+    normal = input / np.sqrt((input**2).mean(axis=axes, keepdims=True) + eps)
+    return normal * (1 if weight is None else weight)
+
+
+# ---------------------------------------------------------------- forward
+
+
+@cpu_kernel
+def _rms_norm_forward_cpu(x, weight, eps, y, rstd, start, stop):
+    """x, y [N, D]; weight [D]; rstd [N]. One task a row."""
+    d = unsigned(x.shape[1])
+    for row in range(start, stop):
+        fetch_row(x, row)
+        fetch_row(y, row)
+        squares = x.dtype.type(0)
+        for j in range(d):
+            squares += x[row, j] * x[row, j]
+        r = x.dtype.type(1) / math.sqrt(squares / x.dtype.type(x.shape[1]) + eps)
+        for j in range(d):
+            y[row, j] = x[row, j] * r * weight[j]
+        rstd[row] = r
+
+
+@cuda_kernel
+def _rms_norm_forward_cuda(x, weight, eps, y, rstd):
+    """As the CPU twin. One block a row."""
+    row = cuda.blockIdx.x
+    d = x.shape[1]
+    squares = x.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        squares += x[row, j] * x[row, j]
+    r = x.dtype.type(1) / math.sqrt(block_sum(squares) / x.dtype.type(d) + eps)
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        y[row, j] = x[row, j] * r * weight[j]
+    if cuda.threadIdx.x == 0:
+        rstd[row] = r
+
+
+rms_norm_forward = Kernel(
+    cpu=_rms_norm_forward_cpu,
+    cuda=_rms_norm_forward_cuda,
+    tasks=lambda x, *_: x.shape[0],
+    work=lambda x, *_: 2 * x.size,
+)
+
+# ---------------------------------------------------------------- backward
+
+
+@cpu_kernel
+def _rms_norm_backward_cpu(dy, x, weight, rstd, dx, dweight, start, stop):
+    """dy, x, dx [N, D]; weight [D]; rstd [N]; dweight [K, D], sums over ROWS rows each. One task a chunk of rows."""
+    n, features = x.shape
+    d = unsigned(features)
+    for chunk in range(start, stop):
+        for j in range(d):
+            dweight[chunk, j] = 0
+        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+            fetch_row(dy, row)
+            fetch_row(x, row)
+            fetch_row(dx, row)
+            r = rstd[row]
+            products = x.dtype.type(0)
+            for j in range(d):
+                products += dy[row, j] * weight[j] * x[row, j]
+            back = products * r * r / x.dtype.type(features)
+            for j in range(d):
+                dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
+                dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+
+
+@cuda_kernel
+def _rms_norm_backward_cuda(dy, x, weight, rstd, dx, dweight):
+    """As the CPU twin. One block a chunk of rows; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    n, d = x.shape
+    chunk = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        dweight[chunk, j] = 0
+    for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+        r = rstd[row]
+        products = x.dtype.type(0)
+        for j in range(cuda.threadIdx.x, d, BLOCK):
+            products += dy[row, j] * weight[j] * x[row, j]
+        back = block_sum(products) * r * r / x.dtype.type(d)
+        for j in range(cuda.threadIdx.x, d, BLOCK):
+            dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
+            dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+
+
+rms_norm_backward = Kernel(
+    cpu=_rms_norm_backward_cpu,
+    cuda=_rms_norm_backward_cuda,
+    tasks=lambda dy, x, weight, rstd, dx, dweight: dweight.shape[0],
+    work=lambda dy, x, *_: 6 * x.size,
+)
+
+# ---------------------------------------------------------------- autograd
+
+
+class RMSNormOp(Op):
+    """y = rms_norm(x) over the last dimensions, of the shape `row`: saves x, weight and one number a row."""
+
+    @staticmethod
+    def forward(ctx: Context, x, weight, row, eps):
+        ctx.row = row
+        y = ctx.empty_like(x)
+        if not x.size:
+            return y
+        features = math.prod(row)
+        x = arrays.contiguous(x).reshape(-1, features)
+        weight = given_or(weight, 1, features, x.dtype)
+        rstd = memory.empty((x.shape[0],), x.dtype)
+        rms_norm_forward(x, weight, x.dtype.type(eps), y.reshape(x.shape), rstd)
+        ctx.save(x, weight, rstd)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        dx = ctx.empty_like(dy)
+        if not dy.size:
+            return dx, zeros(*ctx.row, dtype=dy.dtype), None, None
+        x, weight, rstd = ctx.saved
+        dy = arrays.contiguous(dy).reshape(x.shape)
+        dweight = memory.empty((-(-x.shape[0] // ROWS), x.shape[1]), x.dtype)
+        rms_norm_backward(dy, x, weight, rstd, dx.reshape(x.shape), dweight)
+        return dx, arrays.sum_rows(dweight).reshape(ctx.row), None, None
+
+
+# ---------------------------------------------------------------- public
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    r"""Divides the last dimensions, as one row, by the root of the mean of their squares, then scales them.
+
+    $y = \frac{x}{\sqrt{\mathrm{E}[x^2] + \varepsilon}} \cdot w$, the mean taken over the dimensions named by
+    `normalized_shape`.
+
+    Args:
+        input: [*, *normalized_shape], float32 or float64.
+        normalized_shape: Sizes of the last dimensions, which form one row.
+        weight: [*normalized_shape], the scale; ones when None.
+        eps: Added to the mean of the squares; the dtype's machine epsilon when None.
+
+    Returns:
+        [*, *normalized_shape], dtype of the input.
+
+    Raises:
+        ShapeError: The last dimensions of the input, or all of weight, are not `normalized_shape`.
+        DTypeError: The input is not floating point, or weight is of another dtype.
+        ArgumentError: `normalized_shape` is empty.
+
+    Gradient:
+        For input and weight.
+
+    Example:
+        >>> nbdl.ops.rms_norm(nbdl.tensor([[1.0, 7.0]]), (2,))
+        tensor([[0.2000, 1.4000]])
+
+    Source:
+        Zhang and Sennrich (2019), "Root Mean Square Layer Normalization", equation 4.
+    """
+    row = check_row(normalized_shape, input)
+    check_parameters(input, row, weight=weight)
+    number = float(np.finfo(input.dtype).eps) if eps is None else check_number("eps", eps)
+    return RMSNormOp.apply(input, weight, row, number)
