@@ -24,7 +24,7 @@ from nbdl.ops.convolution.geometry import Axis, Pair, forward_axes, gradient_axe
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
 from nbdl.runtime.simd import vector_unit
 
-ROWS, IMAGES, PATCHES = 0, 1, 2
+ROWS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
 
 # Places in the array `sizes` of a correlation.
 (
@@ -58,6 +58,7 @@ class Correlation(NamedTuple):
     phases: np.ndarray
     is_product: bool
     """Whether it is a plain matrix product: a 1x1 kernel, stride 1, no padding."""
+    is_depthwise: bool
 
 
 @functools.lru_cache(maxsize=1024)
@@ -71,16 +72,19 @@ def plan_correlation(
     """
     axes = gradient_axes if backward else forward_axes
     rows, columns = (axes(*numbers) for numbers in zip(result, kernel, stride, padding, dilation, strict=True))
+    is_product = groups == 1 and kernel == stride == (1, 1) and padding == (0, 0) and source == result
     inputs, outputs = inputs // groups, outputs // groups
     lanes = vector_unit().bytes // itemsize
     panel = 2 * lanes if outputs > lanes else lanes
+    is_depthwise = groups > 1 and inputs == outputs == 1
+    if is_depthwise:  # its channels are the columns of one wide panel
+        groups, outputs, panel = 1, groups, groups
     padded_outputs = -(-outputs // panel) * panel
     area = kernel[0] * kernel[1]
     table, offset = [], 0
     for row, column in itertools.product(rows, columns):
         table.append((*row, *column, offset))
         offset += groups * padded_outputs * row.taps * column.taps * inputs
-    is_product = groups == 1 and kernel == stride == (1, 1) and padding == (0, 0) and source == result
 
     work = (
         batch * groups * outputs * inputs * sum(r.results * c.results * r.taps * c.taps for r in rows for c in columns)
@@ -91,7 +95,10 @@ def plan_correlation(
     _, padded_height = _padded(rows, source[0])
     padded = groups > 1 or (padded_height, padded_width) != source
     blocks, block_rows, scratch = 1, max((axis.results for axis in rows), default=0), 0
-    if longest < SHORT_ROW and batch > longest:
+    if is_depthwise:
+        form = DEPTHWISE
+        units = batch * result[0]
+    elif longest < SHORT_ROW and batch > longest:
         form = IMAGES
         units = groups * (padded_outputs // panel) * sum(r.results * c.results for r in rows for c in columns)
     else:
@@ -105,7 +112,9 @@ def plan_correlation(
         *(batch, *source, groups, inputs, *result, outputs, panel, form, blocks, block_rows),
         *(int(padded), left, padded_width),
     )
-    if backward:  # the weight [K, C / groups, R, S] read with its channels exchanged
+    if is_depthwise:
+        steps = (0, area, 0)
+    elif backward:  # the weight [K, C / groups, R, S] read with its channels exchanged
         steps = (inputs * outputs * area, area, outputs * area)
     else:
         steps = (inputs * outputs * area, inputs * area, area)
@@ -115,6 +124,7 @@ def plan_correlation(
         np.array((*sizes, *steps, kernel[1], len(rows), len(columns)), np.int64),
         np.array(table, np.int64).reshape(-1, OFFSET + 1),
         is_product,
+        is_depthwise,
     )
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from nbdl.ops.convolution.correlation import correlate
+from nbdl.ops.convolution.depthwise import depthwise
+from nbdl.ops.convolution.depthwise_gradient import depthwise_weight_gradient
 from nbdl.ops.convolution.geometry import Pair
 from nbdl.ops.convolution.plan import plan_correlation
 from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
@@ -59,7 +61,13 @@ def weight_gradient(x: Any, dy: Any, kernel: Pair, stride: Pair, padding: Pair, 
     )  # fmt: skip
     partial = memory.empty(plan.partial, x.dtype)
     workspace = memory.empty(plan.workspace, x.dtype)
-    weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), workspace, plan.sizes)
+    if plan.is_depthwise:
+        chunks, _, taps, _, channels = plan.partial
+        depthwise_weight_gradient(
+            x.reshape(-1), dy.reshape(-1), partial.reshape(chunks, taps, channels), workspace, plan.sizes
+        )
+    else:
+        weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), workspace, plan.sizes)
     fold_gradient(partial, dweight.reshape(outputs, inputs // groups, -1))
     return dweight
 
@@ -87,7 +95,8 @@ def _correlate(
     pack_weights(arrays.contiguous(weight).reshape(-1), packed, plan.sizes, plan.phases)
     workspace = memory.empty(plan.workspace, x.dtype)
     none = np.empty(0, x.dtype) if bias is None else arrays.contiguous(bias)
-    correlate(
+    kernel = depthwise if plan.is_depthwise else correlate
+    kernel(
         x.reshape(-1), packed, none, y.reshape(-1), workspace, plan.sizes, plan.phases, x.dtype.type(floor)
     )  # fmt: skip
     return y

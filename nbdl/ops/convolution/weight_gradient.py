@@ -22,7 +22,7 @@ from nbdl.runtime.gemm.plan import PARALLEL_WORK
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer, vector_unit
 
-PIXELS, IMAGES, PATCHES = 0, 1, 2
+PIXELS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
 
 # Places in the array `sizes`.
 (
@@ -37,12 +37,17 @@ ENOUGH = 16
 """Units of work that threads can share; with fewer, the images are cut into chunks."""
 
 
+DEPTHWISE_CHUNKS = 16
+"""Partial results of a depthwise convolution."""
+
+
 class Plan(NamedTuple):
     """The launch of one gradient."""
 
     partial: tuple[int, int, int, int, int]
     workspace: tuple[int, int]
     sizes: np.ndarray
+    is_depthwise: bool
 
 
 @functools.lru_cache(maxsize=1024)
@@ -69,6 +74,11 @@ def plan_weight_gradient(
         scratch += panel * pixels * (-(-batch // chunks) if form == IMAGES else 1)
     if patches:
         scratch += pixels * taps * inputs
+    is_depthwise = groups > 1 and inputs == outputs == 1
+    if is_depthwise:  # its channels are the columns of one wide panel
+        form, chunks, units = DEPTHWISE, min(batch * result[0], DEPTHWISE_CHUNKS), 1
+        groups, outputs, panel = 1, groups, groups
+        scratch = 0
     work = batch * groups * outputs * inputs * taps * pixels
     workers = min(threads, max(work // PARALLEL_WORK, 1), max(units * chunks, 1))
     sizes = (
@@ -79,6 +89,7 @@ def plan_weight_gradient(
         (chunks, groups, taps, inputs, outputs),
         (workers, -(-scratch // lanes) * lanes),
         np.array(sizes, np.int64),
+        is_depthwise,
     )
 
 
