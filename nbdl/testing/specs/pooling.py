@@ -64,7 +64,7 @@ def per_dimension(draw: Draw, dims: int, low: int, high: int) -> Any:
 
 
 def sliding(draw: Draw, sizes: tuple[int, ...], dilated: bool = False) -> dict[str, Any]:
-    """Kernels, strides, paddings and dilations that fit."""
+    """Kernels, strides, paddings and dilations that fit; every window has an element."""
     kernels = [draw.integer(1, min(size, 3)) for size in sizes]
     if len(set(kernels)) == 1 and draw.boolean():
         arguments: dict[str, Any] = {"kernel_size": kernels[0]}
@@ -78,7 +78,7 @@ def sliding(draw: Draw, sizes: tuple[int, ...], dilated: bool = False) -> dict[s
     if dilated and draw.boolean():
         pads = arguments.get("padding", (0,) * len(sizes))
         arguments["dilation"] = tuple(
-            1 if kernel == 1 else draw.integer(1, max((size + 2 * pad - 1) // (kernel - 1), 1))
+            1 if kernel == 1 else draw.integer(1, max(min((size + 2 * pad - 1) // (kernel - 1), size), 1))
             for size, kernel, pad in zip(sizes, kernels, pads, strict=True)
         )
     arguments["ceil_mode"] = draw.boolean()
