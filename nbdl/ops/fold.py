@@ -196,8 +196,11 @@ def _to_columns(x: Any, window: _Window) -> Any:
     """Images [*, C, H, W] -> columns [*, C * R * Q, I * J]."""
     x = arrays.contiguous(x)
     y = memory.empty((*x.shape[:-3], x.shape[-3] * math.prod(window.taps), math.prod(window.places)), x.dtype)
+    planes = math.prod(x.shape[:-2])
     if y.size:
-        unfold_kernel(x.reshape(-1, *window.image), y.reshape(-1, *window.taps, *window.places), *window.numbers)
+        unfold_kernel(
+            x.reshape(planes, *window.image), y.reshape(planes, *window.taps, *window.places), *window.numbers
+        )
     return y
 
 

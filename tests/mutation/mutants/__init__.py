@@ -8,6 +8,7 @@ from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
 from tests.mutation.mutants.losses import LOSSES, SOFTMAX
 from tests.mutation.mutants.optimizers import OPTIMIZERS
+from tests.mutation.mutants.padding import FOLD, PADDING, TRANSPOSED_CONVOLUTION
 from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
 
@@ -19,6 +20,9 @@ MUTANTS: tuple[Mutant, ...] = (
     *SOFTMAX,
     *LOSSES,
     *INDEXING,
+    *PADDING,
+    *FOLD,
+    *TRANSPOSED_CONVOLUTION,
     *OTHERS,
     *OPTIMIZERS,
 )
