@@ -1,5 +1,33 @@
 """Models: the architectures of the field, made of `nbdl.nn`."""
 
+from nbdl.models.cnn import (
+    VGG,
+    BasicBlock,
+    Bottleneck,
+    LeNet5,
+    ResNet,
+    resnet18,
+    resnet34,
+    resnet50,
+    vgg11,
+    vgg11_bn,
+    vgg16,
+    vgg16_bn,
+)
 from nbdl.models.mlp import MLP
 
-__all__ = ["MLP"]
+__all__ = [
+    "MLP",
+    "VGG",
+    "BasicBlock",
+    "Bottleneck",
+    "LeNet5",
+    "ResNet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "vgg11",
+    "vgg11_bn",
+    "vgg16",
+    "vgg16_bn",
+]

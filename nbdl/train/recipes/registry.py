@@ -65,6 +65,7 @@ class Task:
         test: Evaluates the trained model; the first number is the recipe's metric, the one of the closing line.
         summary: What the run is about, by topic, for people.
         fingerprint: Digest of data that might change between a run and its continuation.
+        pictures: Draws what the trained model does: the text of an SVG file by file name.
         early_stopping: Patience in epochs; None trains all epochs and keeps the last weights.
     """
 
@@ -80,6 +81,7 @@ class Task:
     schedule_each: str = "epoch"
     early_stopping: int | None = None
     fingerprint: str = ""
+    pictures: Callable[[Trainer], dict[str, str]] | None = None
 
 
 @dataclass(frozen=True)

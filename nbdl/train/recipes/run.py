@@ -53,7 +53,8 @@ def run_recipe(
 ) -> Result:
     """Trains and tests a recipe.
 
-    The folder gets metrics.jsonl, curve.svg, the checkpoints, model.safetensors (the trained weights) and result.json.
+    The folder gets metrics.jsonl, curve.svg, the checkpoints, model.safetensors (the trained weights), result.json and
+    the drawings of the recipe.
 
     Args:
         name: Name of the recipe; see `RECIPES`.
@@ -109,7 +110,11 @@ def run_recipe(
     write_durably(
         folder / "result.json", (json.dumps({"settings": trainer.settings, **metrics}, indent=2) + "\n").encode()
     )
-    files = ("curve.svg", "metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors")
+    pictures = {} if task.pictures is None else task.pictures(trainer)
+    for picture, drawing in pictures.items():
+        write_durably(folder / picture, drawing.encode())
+    kept = ("metrics.jsonl", "result.json", "model.safetensors", "checkpoint.safetensors")
+    files = ("curve.svg", *pictures, *kept)
     best = trainer.epoch if stopping is None else stopping.best_epoch
     return Result(metrics, trainer.history, best, trainer.seconds, folder, files, task)
 
