@@ -19,20 +19,21 @@ MODES = (
 
 
 def options(draw: Draw, mode: str, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """A mode's options, and a new size or a factor."""
+    """A mode's options, and a new size or a factor. With antialias PyTorch is wrong where the new width is 1."""
     arguments: dict[str, Any] = {"mode": mode}
+    if mode == "lanczos" or (mode in ("bilinear", "bicubic") and draw.boolean()):
+        arguments["antialias"] = True
     if draw.boolean():
-        wanted = tuple(draw.integer(1, 7) for _ in sizes)
+        wanted = tuple(draw.integer(2 if "antialias" in arguments else 1, 7) for _ in sizes)
         arguments["size"] = wanted if draw.boolean() else wanted[0]
     else:
         # of sizes that are no multiples, so that no place of float32 falls on the edge between two pixels
-        factors = tuple(draw.choice((2, 0.5, 1.7, 2.9)) if size > 1 else 2 for size in sizes)
+        shrink = () if "antialias" in arguments else (0.5,)
+        factors = tuple(draw.choice((2, 1.7, 2.9, *shrink)) if size > 1 else 2 for size in sizes)
         arguments["scale_factor"] = factors if draw.boolean() or mode == "area" else max(factors)
         arguments["recompute_scale_factor"] = True if mode == "area" or draw.boolean() else None
     if mode in ("linear", "bilinear", "bicubic"):
         arguments["align_corners"] = draw.choice((None, False, True))
-    if mode == "lanczos" or (mode in ("bilinear", "bicubic") and draw.boolean()):
-        arguments["antialias"] = True
     return arguments
 
 

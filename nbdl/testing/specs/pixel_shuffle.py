@@ -16,7 +16,7 @@ from nbdl.testing.spec import OpSpec, Refusal
 def channels_to_pixels(draw: Draw) -> dict[str, Any]:
     """A few planes, at times many dimensions before them."""
     r = draw.integer(1, 3)
-    outer = draw.shape(0, 2, 2)
+    outer = draw.shape(0, 2, 2, min_size=1)
     shape = (*outer, draw.integer(1, 2) * r * r, draw.integer(1, 3), draw.integer(1, 3))
     return {"input": draw.array(shape), "upscale_factor": r}
 
@@ -24,7 +24,7 @@ def channels_to_pixels(draw: Draw) -> dict[str, Any]:
 def pixels_to_channels(draw: Draw) -> dict[str, Any]:
     """The other way round."""
     r = draw.integer(1, 3)
-    outer = draw.shape(0, 2, 2)
+    outer = draw.shape(0, 2, 2, min_size=1)
     shape = (*outer, draw.integer(1, 2), draw.integer(1, 3) * r, draw.integer(1, 3) * r)
     return {"input": draw.array(shape), "downscale_factor": r}
 

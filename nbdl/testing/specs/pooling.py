@@ -135,10 +135,11 @@ def avg_of_many_channels(draw: Draw) -> dict[str, Any]:
 
 
 def adaptive(dims: int, draw: Draw, **options: Any) -> dict[str, Any]:
-    """Fewer, as many or more outputs than inputs; None for as many."""
+    """Fewer, as many or more outputs than inputs; in a pair None for as many."""
     x = image(draw, dims, **options)
-    counts = tuple(draw.choice((1, 2, 3, 5, 7, None)) for _ in range(dims))
-    return {"input": x, "output_size": counts if draw.boolean() else counts[0]}
+    if draw.boolean():
+        return {"input": x, "output_size": draw.choice((1, 2, 3, 5, 7))}
+    return {"input": x, "output_size": tuple(draw.choice((1, 2, 3, 5, 7, None)[: 4 + dims]) for _ in range(dims))}
 
 
 def adaptive_max(dims: int, draw: Draw) -> dict[str, Any]:
@@ -151,6 +152,8 @@ def powers(dims: int, draw: Draw) -> dict[str, Any]:
     x = image(draw, dims, low=0.2, high=2.0, distinct=True)
     arguments = sliding(draw, x.shape[-dims:])
     arguments.pop("padding", None)
+    if dims == 1 and isinstance(arguments["kernel_size"], tuple):
+        (arguments["kernel_size"],) = arguments["kernel_size"]
     return {"input": x, "norm_type": draw.choice((2, 1, 3.0, 1.5, np.inf, -np.inf)), **arguments}
 
 
