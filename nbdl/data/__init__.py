@@ -1,6 +1,7 @@
 """Data: sets, splits, loaders, augmentation and ready data. NumPy arrays out; nothing of nbdl is imported."""
 
 from nbdl.data.archive import unpack
+from nbdl.data.audio import Recording, log_mel, mel_filters, read_wav, spoken_digit_recordings, spoken_digits
 from nbdl.data.augmentation import (
     Augmentation,
     Compose,
@@ -24,6 +25,7 @@ from nbdl.data.dataset import (
 from nbdl.data.download import download
 from nbdl.data.errors import (
     ArchiveError,
+    AudioFormatError,
     ChecksumError,
     CsvColumnError,
     CsvFileError,
@@ -37,19 +39,39 @@ from nbdl.data.errors import (
     DownloadError,
     EmptyDataError,
     MissingPackageError,
+    TokenError,
 )
 from nbdl.data.handwriting import digits
 from nbdl.data.idx import read_idx
 from nbdl.data.loader import DataLoader
 from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
+from nbdl.data.ngrams import NgramModel, ngram_name
 from nbdl.data.order import RandomStream
+from nbdl.data.sequences import BucketLoader, SequenceDataset, pad
+from nbdl.data.stream import StreamLoader
 from nbdl.data.table import Scale, Table, TableSplit, load_csv
+from nbdl.data.text import (
+    BpeTokenizer,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Tokenizer,
+    corpus,
+    python_topics,
+    read_text,
+    tiny_shakespeare,
+    tokenizer_from,
+)
 
 __all__ = [
     "FASHION_CLASSES",
     "ArchiveError",
     "ArrayDataset",
+    "AudioFormatError",
     "Augmentation",
+    "BpeTokenizer",
+    "BucketLoader",
+    "ByteTokenizer",
+    "CharacterTokenizer",
     "ChecksumError",
     "Compose",
     "ConcatDataset",
@@ -68,25 +90,43 @@ __all__ = [
     "DownloadError",
     "EmptyDataError",
     "MissingPackageError",
+    "NgramModel",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotation",
     "RandomShift",
     "RandomStream",
     "RandomVerticalFlip",
+    "Recording",
     "Scale",
+    "SequenceDataset",
+    "StreamLoader",
     "Subset",
     "Table",
     "TableSplit",
     "TensorDataset",
+    "TokenError",
+    "Tokenizer",
+    "corpus",
     "default_collate",
     "digits",
     "download",
     "fashion_mnist",
     "load_csv",
+    "log_mel",
+    "mel_filters",
     "mnist",
+    "ngram_name",
+    "pad",
+    "python_topics",
     "random_split",
     "read_idx",
+    "read_text",
+    "read_wav",
+    "spoken_digit_recordings",
+    "spoken_digits",
     "stratified_split",
+    "tiny_shakespeare",
+    "tokenizer_from",
     "unpack",
 ]

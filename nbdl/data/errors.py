@@ -61,6 +61,14 @@ class DataFileError(DataError):
     """A data file is missing, truncated, damaged, larger than it may be, or of another kind."""
 
 
+class AudioFormatError(DataFileError):
+    """A sound file is no WAV file, is damaged, or holds something else than PCM."""
+
+
+class TokenError(DataError):
+    """A text cannot be turned into tokens, or an id is none of the tokenizer's."""
+
+
 class ChecksumError(DataFileError):
     """A file is not the one that was expected: its SHA-256 differs."""
 
