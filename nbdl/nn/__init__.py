@@ -38,7 +38,7 @@ from nbdl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterL
 from nbdl.nn.convolution import Conv1d, Conv2d
 from nbdl.nn.distance import CosineSimilarity, PairwiseDistance
 from nbdl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from nbdl.nn.embedding import Embedding
+from nbdl.nn.embedding import Embedding, EmbeddingBag
 from nbdl.nn.fold import Fold, Unfold
 from nbdl.nn.linear import Bilinear, Identity, Linear
 from nbdl.nn.loss import (
@@ -46,6 +46,7 @@ from nbdl.nn.loss import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HuberLoss,
@@ -129,6 +130,7 @@ __all__ = [
     "BatchNorm3d",
     "Bilinear",
     "Buffer",
+    "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -148,6 +150,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",

@@ -6,6 +6,8 @@ Every loss takes (input, target), the network's output first. `reduction` is "me
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbdl import ops
 from nbdl.autograd import Tensor
 from nbdl.nn.module import Module
@@ -425,4 +427,34 @@ class TripletMarginLoss(_MarginLoss):
             eps=self.eps,
             swap=self.swap,
             reduction=self.reduction,
+        )
+
+
+# ---------------------------------------------------------------- sequences
+
+
+class CTCLoss(Module):
+    r"""The loss of label sequences whose places in time are not known. Shapes: log_probs [T, N, C] or [T, C], targets
+    [N, S] or [sum of target_lengths], lengths [N].
+
+    Args:
+        blank: The class that means "no label".
+        reduction: "mean", "sum" or "none".
+        zero_infinity: Make losses of targets longer than their sequence can spell 0, and their gradients.
+
+    Example:
+        >>> log_probs = nbdl.ops.log_softmax(nbdl.zeros(5, 2, 3), -1)
+        >>> nbdl.nn.CTCLoss()(log_probs, nbdl.tensor([[1, 2], [2, 2]]), (5, 5), (2, 2)).ndim
+        0
+    """
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__()
+        self.blank = blank
+        self.reduction = chosen_reduction(reduction, None, None)
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        return ops.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
         )

@@ -18,6 +18,7 @@ from nbdl.ops.dropout import *  # noqa: F403
 from nbdl.ops.elementwise import *  # noqa: F403
 from nbdl.ops.elementwise import casting, in_place, operators
 from nbdl.ops.embedding import embedding  # noqa: F401
+from nbdl.ops.embedding_bag import embedding_bag  # noqa: F401
 from nbdl.ops.fold import fold, unfold  # noqa: F401
 from nbdl.ops.gumbel import gumbel_softmax  # noqa: F401
 from nbdl.ops.indexing import *  # noqa: F403

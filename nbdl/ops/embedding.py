@@ -208,12 +208,18 @@ def embedding(
         padding = check_int("padding_idx", padding_idx, -v, v - 1) % v
     ids = row_numbers("input", input._array, v)
     if max_norm is not None:
-        _limit(weight, ids, check_number("max_norm", max_norm), norm_type)
+        limit_norms(weight, ids, max_norm, norm_type)
     return EmbeddingOp.apply(weight, ids, input._array.shape, padding, bool(scale_grad_by_freq))
 
 
-def _limit(weight: Tensor, ids: np.ndarray, max_norm: float, norm_type: float) -> None:
-    """Scales down, in place, the rows with these ids whose norm is too large."""
+def limit_norms(weight: Tensor, ids: np.ndarray, max_norm: float, norm_type: float) -> None:
+    """Scales down, in place, the rows with these ids whose norm is too large.
+
+    Raises:
+        ArgumentError: max_norm is not finite.
+        GradientError: Gradients of a table that is no leaf are recorded.
+    """
+    check_number("max_norm", max_norm)
     if is_grad_enabled() and weight.requires_grad and not weight.is_leaf:
         raise GradientError(
             "max_norm: the table is changed in place, so it must be a leaf while gradients are recorded"

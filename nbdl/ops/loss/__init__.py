@@ -5,6 +5,7 @@
 
 from nbdl.ops.loss.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from nbdl.ops.loss.cross_entropy import cross_entropy
+from nbdl.ops.loss.ctc import ctc_loss
 from nbdl.ops.loss.divergence import gaussian_nll_loss, kl_div, poisson_nll_loss, soft_margin_loss
 from nbdl.ops.loss.nll import nll_loss
 from nbdl.ops.loss.ranking import (
@@ -20,6 +21,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
