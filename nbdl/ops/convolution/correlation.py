@@ -32,7 +32,6 @@ from nbdl.ops.convolution.plan import (
     PADDED,
     PADDED_WIDTH,
     PANEL,
-    PATCHES,
     ROW_PHASES,
     SOURCE,
     SPREAD,
@@ -150,66 +149,6 @@ def _correlate_rows(x, packed, bias, y, own, sizes, phases, floor, zero, first, 
                         )  # fmt: skip
 
 
-# ---------------------------------------------------------------- patches
-
-
-@cpu_function
-def _gather_patches(image, phases, phase, top, stop, height, width, channels, inputs, patches, zero):
-    """Row (i, pixel) of patches: the inputs [r, s, c] of that pixel, zeros outside of the image."""
-    taps, spread = phases[phase, TAPS], phases[phase, SPREAD]
-    across, between = phases[phase, COLUMNS + TAPS], phases[phase, COLUMNS + SPREAD]
-    pixels, depth = phases[phase, COLUMNS + COUNT], taps * across * inputs
-    for i in range(stop - top):
-        for r in range(taps):
-            row = phases[phase, SOURCE] + (top + i) * phases[phase, STRIDE] + r * spread
-            inside = row >= 0 and row < height
-            for s in range(across):
-                target = advance(patches, i * pixels * depth + (r * across + s) * inputs)
-                for pixel in range(pixels):
-                    column = phases[phase, COLUMNS + SOURCE] + pixel * phases[phase, COLUMNS + STRIDE] + s * between
-                    if inside and column >= 0 and column < width:
-                        for c in range(inputs):
-                            target[pixel * depth + c] = image[(row * width + column) * channels + c]
-                    else:
-                        for c in range(inputs):
-                            target[pixel * depth + c] = zero
-
-
-@cpu_function
-def _correlate_patches(x, packed, bias, y, own, sizes, phases, floor, zero, first, last):
-    """Units [first, last): blocks of result rows of an image. The tile's rows are the patches of all their pixels."""
-    height, width, groups, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[GROUPS], sizes[INPUTS]
-    out_height, out_width, outputs, panel_width = sizes[OUT_HEIGHT], sizes[OUT_WIDTH], sizes[OUTPUTS], sizes[PANEL]
-    blocks, block_rows = sizes[BLOCKS], sizes[BLOCK_ROWS]
-    panels = (outputs + panel_width - 1) // panel_width
-    for unit in range(first, last):
-        n, top = unit // blocks, unit % blocks * block_rows
-        for phase in range(phases.shape[0]):
-            stop = min(phases[phase, COUNT], top + block_rows)
-            pixels = phases[phase, COLUMNS + COUNT]
-            depth = phases[phase, TAPS] * phases[phase, COLUMNS + TAPS] * inputs
-            # Where the phase writes every pixel, the rows of the block are one long row.
-            whole = phases[phase, STEP] == 1 and phases[phase, COLUMNS + STEP] == 1
-            lines = 1 if whole else stop - top
-            for group in range(groups):
-                image = pointer(x, (n * height * width * groups + group) * inputs)
-                _gather_patches(image, phases, phase, top, stop, height, width, groups * inputs, inputs, own, zero)
-                for panel in range(panels):
-                    channel = group * outputs + panel * panel_width
-                    b = pointer(packed, phases[phase, OFFSET] + (group * panels + panel) * depth * panel_width)
-                    for line in range(lines if stop > top else 0):
-                        out_row = phases[phase, FIRST] + (top + line) * phases[phase, STEP]
-                        pixel = (n * out_height + out_row) * out_width + phases[phase, COLUMNS + FIRST]
-                        multiply_panel(
-                            pixels * (stop - top) if lines == 1 else pixels, 1, depth,
-                            advance(own, line * pixels * depth), 0, depth, 1, b, 0, panel_width,
-                            pointer(bias, channel) if bias.shape[0] > 0 else null_pointer(b), floor,
-                            pointer(y, pixel * groups * outputs + channel),
-                            phases[phase, COLUMNS + STEP] * groups * outputs, 0.0,
-                            min(panel_width, outputs - panel * panel_width),
-                        )  # fmt: skip
-
-
 # ---------------------------------------------------------------- images of the batch
 
 
@@ -279,10 +218,7 @@ def _correlate_cpu(x, packed, bias, y, workspace, sizes, phases, floor, start, s
         return
     units = sizes[BATCH] * sizes[BLOCKS]
     first, last = units * start // tasks, units * stop // tasks
-    if sizes[FORM] == PATCHES:
-        _correlate_patches(x, packed, bias, y, own, sizes, phases, floor, zero, first, last)
-    else:
-        _correlate_rows(x, packed, bias, y, own, sizes, phases, floor, zero, first, last)
+    _correlate_rows(x, packed, bias, y, own, sizes, phases, floor, zero, first, last)
 
 
 @cuda_kernel

@@ -21,6 +21,7 @@ from nbdl.ops.convolution.weight_gradient import (
     STRIDE_ACROSS,
     TAPS,
     WIDTH,
+    add_rows,
 )
 from nbdl.ops.convolution.window import TAPS as WINDOW
 from nbdl.ops.convolution.window import correlate_window
@@ -29,11 +30,12 @@ from nbdl.runtime.simd import pointer
 
 
 @cpu_kernel
-def _depthwise_weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop):
+def _depthwise_weight_gradient_cpu(x, dy, partial, sums, workspace, sizes, start, stop):
     """x, dy flat [N, H, W, C], [N, H', W', C]; partial [chunks, R S, C], summed in order by the caller.
 
-    workspace [tasks, 0]. One task a range of chunks, each a fixed range of result rows of all images, which is cut
-    into rectangles whose pixels have the same taps inside of the image.
+    sums [chunks, C] for the sums of dy, the gradient of a bias, or [0, C]. workspace [tasks, 0]. One task a range of
+    chunks, each a fixed range of result rows of all images, which is cut into rectangles whose pixels have the same
+    taps inside of the image.
     """
     height, width, channels = sizes[HEIGHT], sizes[WIDTH], sizes[OUTPUTS]
     out_height, out_width = sizes[OUT_HEIGHT], sizes[OUT_WIDTH]
@@ -45,11 +47,17 @@ def _depthwise_weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop
         for tap in range(partial.shape[1]):
             for c in range(channels):
                 partial[chunk, tap, c] = 0
+        if sums.shape[0] > 0:
+            for c in range(channels):
+                sums[chunk, c] = 0
         line, last_line = lines * chunk // chunks, lines * (chunk + 1) // chunks
         while line < last_line:
             image, i = line // out_height, line % out_height
             bottom = min(out_height, i + last_line - line)
             line += bottom - i
+            if sums.shape[0] > 0:
+                rows = pointer(dy, (image * out_height + i) * out_width * channels)
+                add_rows(rows, (bottom - i) * out_width, channels, channels, pointer(sums, chunk * channels))
             while i < bottom:
                 low, high, end = taps_inside(i, bottom, -sizes[PADDING], stride, sizes[TAPS], spread, height)
                 j = 0
@@ -74,7 +82,7 @@ def _depthwise_weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop
 
 
 @cuda_kernel
-def _depthwise_weight_gradient_cuda(x, dy, partial, workspace, sizes):
+def _depthwise_weight_gradient_cuda(x, dy, partial, sums, workspace, sizes):
     """As the CPU twin. One block a tap of a chunk; a thread owns the channels c = threadIdx.x, + BLOCK, ..."""
     height, width, channels = sizes[HEIGHT], sizes[WIDTH], sizes[OUTPUTS]
     out_height, out_width = sizes[OUT_HEIGHT], sizes[OUT_WIDTH]
@@ -93,12 +101,18 @@ def _depthwise_weight_gradient_cuda(x, dy, partial, workspace, sizes):
                         source = (line // out_height * height + row) * width + column
                         total += x[source * channels + c] * dy[(line * out_width + j) * channels + c]
         partial[chunk, tap, c] = total
+    if tap == 0 and sums.shape[0] > 0:
+        for c in range(cuda.threadIdx.x, channels, BLOCK):
+            total = x.dtype.type(0)
+            for pixel in range(lines * chunk // chunks * out_width, lines * (chunk + 1) // chunks * out_width):
+                total += dy[pixel * channels + c]
+            sums[chunk, c] = total
 
 
 depthwise_weight_gradient = Kernel(
     cpu=_depthwise_weight_gradient_cpu,
     cuda=_depthwise_weight_gradient_cuda,
-    tasks=lambda x, dy, partial, workspace, sizes: workspace.shape[0],
-    work=lambda x, dy, partial, workspace, sizes: 4 * dy.shape[0],
+    tasks=lambda x, dy, partial, sums, workspace, sizes: workspace.shape[0],
+    work=lambda x, dy, partial, sums, workspace, sizes: 4 * dy.shape[0],
     blocks=lambda x, dy, partial, *_: partial.shape[0] * partial.shape[1],
 )

@@ -32,7 +32,7 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.convolution.geometry import as_padding, as_sizes, output_sizes
-from nbdl.ops.convolution.products import forward, input_gradient, weight_gradient
+from nbdl.ops.convolution.products import forward, input_gradient, parameter_gradients
 from nbdl.ops.matmul.linear import sum_columns
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_float, check_int, check_rank, check_same_dtype, check_shape
@@ -112,10 +112,10 @@ class ConvolutionOp(Op):
         if ctx.needs_input_grad[0]:
             dx = _shown(input_gradient(dy, weight, x.shape[1:3], *options), rank, len(ctx.shape))
         if ctx.needs_input_grad[1]:
-            dweight = weight_gradient(x, dy, weight.shape[2:], *options)
+            dweight, dbias = parameter_gradients(x, dy, weight.shape[2:], *options, ctx.needs_input_grad[2])
             if rank == 1:
                 dweight = dweight.reshape(*dweight.shape[:2], dweight.shape[3])
-        if ctx.needs_input_grad[2]:
+        elif ctx.needs_input_grad[2]:
             dbias = sum_columns(dy.reshape(-1, dy.shape[3]))
         return dx, dweight, dbias, None, None, None, None, None
 

@@ -6,10 +6,9 @@ A convolution goes one of several ways, each with its own inner loop:
               a few rows that the second cache holds: no matrix of patches is ever built
     IMAGES    the register tile over the images of the batch, where rows are too short for a tile; taps outside of the
               image are left out, so nothing is padded
-    PATCHES   few input channels: the patches of a few rows as a matrix, small enough for the cache
     DEPTHWISE one channel a group: nothing to share in registers, one vector loop over the channels
 
-A convolution with a 1x1 kernel, stride 1 and no padding is a matrix product.
+A convolution with a 1x1 kernel, stride 1 and no padding sees no rows: its pixels are arranged in longer ones.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nbdl.ops.convolution.geometry import Axis, Pair, forward_axes, gradient_axe
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
 from nbdl.runtime.simd import vector_unit
 
-ROWS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
+ROWS, IMAGES, DEPTHWISE = 0, 1, 2
 
 # Places in the array `sizes` of a correlation.
 (
@@ -41,11 +40,8 @@ OFFSET = 18
 SHORT_ROW = 10
 """Pixels of a row under which a tile takes its rows from the images of the batch."""
 
-FEW_INPUTS = 4
-"""Input channels under which patches are built."""
-
-SCRATCH = 1 << 19
-"""Bytes of padded input that a task works on at a time: they stay in the second cache."""
+SCRATCH = 1 << 16
+"""Bytes of input, padded or in place, that a task works on at a time: they stay in the second cache."""
 
 
 class Correlation(NamedTuple):
@@ -56,9 +52,22 @@ class Correlation(NamedTuple):
     workspace: tuple[int, int]
     sizes: np.ndarray
     phases: np.ndarray
-    is_product: bool
-    """Whether it is a plain matrix product: a 1x1 kernel, stride 1, no padding."""
     is_depthwise: bool
+
+
+LONG_ROW = 256
+"""Pixels up to which the rows of a convolution are made longer that does not see them."""
+
+
+@functools.lru_cache(maxsize=1024)
+def merged(source: Pair, result: Pair, kernel: Pair, stride: Pair, padding: Pair) -> tuple[Pair, Pair]:
+    """The sizes of source and result, or, where each pixel is for itself, as many pixels in the longest good rows."""
+    if not (kernel == stride == (1, 1) and padding == (0, 0) and source == result):
+        return source, result
+    pixels = source[0] * source[1]
+    width = max((width for width in range(1, min(LONG_ROW, pixels) + 1) if pixels % width == 0), default=1)
+    width = max(width, source[1])
+    return (pixels // width, width), (pixels // width, width)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -72,7 +81,6 @@ def plan_correlation(
     """
     axes = gradient_axes if backward else forward_axes
     rows, columns = (axes(*numbers) for numbers in zip(result, kernel, stride, padding, dilation, strict=True))
-    is_product = groups == 1 and kernel == stride == (1, 1) and padding == (0, 0) and source == result
     inputs, outputs = inputs // groups, outputs // groups
     lanes = vector_unit().bytes // itemsize
     panel = 2 * lanes if outputs > lanes else lanes
@@ -93,7 +101,7 @@ def plan_correlation(
     longest = max((axis.results for axis in columns), default=0)
     left, padded_width = _padded(columns, source[1])
     _, padded_height = _padded(rows, source[0])
-    padded = groups > 1 or (padded_height, padded_width) != source
+    padded = True
     blocks, block_rows, scratch = 1, max((axis.results for axis in rows), default=0), 0
     if is_depthwise:
         form = DEPTHWISE
@@ -102,11 +110,9 @@ def plan_correlation(
         form = IMAGES
         units = groups * (padded_outputs // panel) * sum(r.results * c.results for r in rows for c in columns)
     else:
-        form = PATCHES if inputs < FEW_INPUTS and area > 1 else ROWS
-        if padded or form == PATCHES:
-            blocks, block_rows, scratch = _row_blocks(
-                form, rows, columns, padded_width * inputs * groups, inputs, itemsize, batch, workers
-            )
+        form = ROWS
+        blocks, block_rows, scratch = _row_blocks(rows, padded_width * inputs * groups, itemsize, batch, workers)
+        scratch = scratch if padded else 0
         units = batch * blocks
     sizes = (
         *(batch, *source, groups, inputs, *result, outputs, panel, form, blocks, block_rows),
@@ -123,7 +129,6 @@ def plan_correlation(
         (max(min(workers, units), 1), -(-scratch // lanes) * lanes),
         np.array((*sizes, *steps, kernel[1], len(rows), len(columns)), np.int64),
         np.array(table, np.int64).reshape(-1, OFFSET + 1),
-        is_product,
         is_depthwise,
     )
 
@@ -136,19 +141,13 @@ def _padded(axes: list[Axis], size: int) -> tuple[int, int]:
     return before, before + max(size, last + 1)
 
 
-def _row_blocks(
-    form: int, rows: list[Axis], columns: list[Axis], row_elements: int, inputs: int, itemsize: int,
-    batch: int, workers: int,
-) -> tuple[int, int, int]:  # fmt: skip
+def _row_blocks(rows: list[Axis], row_elements: int, itemsize: int, batch: int, workers: int) -> tuple[int, int, int]:
     """Blocks of result rows whose sources fit into the second cache: their number, their rows, elements of scratch."""
     most = max((axis.results for axis in rows), default=0)
     if not most:
         return 1, 0, 0
 
     def elements(count: int) -> int:
-        if form == PATCHES:
-            taps = max(r.taps for r in rows) * max(c.taps for c in columns)
-            return count * max(c.results for c in columns) * taps * inputs
         used = [axis for axis in rows if axis.taps] or rows
         low = min(axis.source for axis in used)
         high = max(axis.source + (count - 1) * axis.stride + (axis.taps - 1) * axis.spread for axis in used)

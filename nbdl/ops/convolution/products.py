@@ -20,11 +20,11 @@ from nbdl.ops.convolution.correlation import correlate
 from nbdl.ops.convolution.depthwise import depthwise
 from nbdl.ops.convolution.depthwise_gradient import depthwise_weight_gradient
 from nbdl.ops.convolution.geometry import Pair
-from nbdl.ops.convolution.plan import plan_correlation
+from nbdl.ops.convolution.plan import merged, plan_correlation
 from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
 from nbdl.ops.convolution.weights import fold_gradient, pack_weights
+from nbdl.ops.matmul.linear import sum_columns
 from nbdl.runtime import arrays, memory, threads
-from nbdl.runtime.gemm import gemm
 
 
 def forward(
@@ -46,30 +46,36 @@ def input_gradient(
 
 def weight_gradient(x: Any, dy: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Any:
     """dweight [K, C / groups, *kernel] for x [N, H, W, C] and dy [N, H', W', K]."""
+    return parameter_gradients(x, dy, kernel, stride, padding, dilation, groups, False)[0]
+
+
+def parameter_gradients(
+    x: Any, dy: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int, with_bias: bool
+) -> tuple[Any, Any]:
+    """The gradients of the weight and of a bias [K], or None: both in one pass over dy."""
     batch, height, width, inputs = x.shape
     outputs = dy.shape[3]
     shape = (outputs, inputs // groups, *kernel)
     if not x.size or not dy.size:
-        return arrays.full(shape, 0, x.dtype)
-    dweight = memory.empty(shape, x.dtype)
-    if groups == 1 and kernel == stride == (1, 1) and padding == (0, 0) and dy.shape[1:3] == (height, width):
-        gemm(dy.reshape(-1, outputs).T, x.reshape(-1, inputs), dweight.reshape(outputs, inputs))
-        return dweight
+        dbias = sum_columns(dy.reshape(-1, outputs)) if with_bias else None
+        return arrays.full(shape, 0, x.dtype), dbias
+    source, result = merged((height, width), dy.shape[1:3], kernel, stride, padding)
     plan = plan_weight_gradient(
-        batch, (height, width), inputs, dy.shape[1:3], outputs, kernel, stride, padding, dilation, groups,
+        batch, source, inputs, result, outputs, kernel, stride, padding, dilation, groups,
         x.dtype.itemsize, threads._threads,
     )  # fmt: skip
+    chunks, _, taps, _, columns = plan.partial
     partial = memory.empty(plan.partial, x.dtype)
+    sums = memory.empty((chunks if with_bias else 0, outputs), x.dtype)
     workspace = memory.empty(plan.workspace, x.dtype)
     if plan.is_depthwise:
-        chunks, _, taps, _, channels = plan.partial
-        depthwise_weight_gradient(
-            x.reshape(-1), dy.reshape(-1), partial.reshape(chunks, taps, channels), workspace, plan.sizes
-        )
+        shown = partial.reshape(chunks, taps, columns)
+        depthwise_weight_gradient(x.reshape(-1), dy.reshape(-1), shown, sums, workspace, plan.sizes)
     else:
-        weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), workspace, plan.sizes)
+        weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), sums, workspace, plan.sizes)
+    dweight = memory.empty(shape, x.dtype)
     fold_gradient(partial, dweight.reshape(outputs, inputs // groups, -1))
-    return dweight
+    return dweight, arrays.sum_rows(sums) if with_bias else None
 
 
 def _correlate(
@@ -80,17 +86,11 @@ def _correlate(
     y = memory.empty((batch, *size, outputs), x.dtype)
     if not y.size:
         return y
+    source, result = merged((height, width), size, weight.shape[2:], stride, padding)
     plan = plan_correlation(
-        backward, batch, (height, width), inputs, size, outputs, weight.shape[2:], stride, padding, dilation, groups,
+        backward, batch, source, inputs, result, outputs, weight.shape[2:], stride, padding, dilation, groups,
         x.dtype.itemsize, threads._threads,
     )  # fmt: skip
-    if plan.is_product:
-        matrix = weight.reshape(weight.shape[:2])
-        gemm(
-            x.reshape(-1, inputs), matrix if backward else matrix.T, y.reshape(-1, outputs),
-            bias if bias is None else arrays.contiguous(bias), floor=floor,
-        )  # fmt: skip
-        return y
     packed = memory.empty(plan.packed, x.dtype)
     pack_weights(arrays.contiguous(weight).reshape(-1), packed, plan.sizes, plan.phases)
     workspace = memory.empty(plan.workspace, x.dtype)

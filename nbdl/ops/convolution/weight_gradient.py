@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from nbdl.ops.convolution.geometry import Pair
-from nbdl.ops.convolution.plan import FEW_INPUTS
 from nbdl.runtime.gemm import multiply_panel, register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
@@ -29,6 +28,9 @@ PIXELS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
     BATCH, HEIGHT, WIDTH, GROUPS, INPUTS, OUT_HEIGHT, OUT_WIDTH, OUTPUTS, TAPS, ACROSS, STRIDE, STRIDE_ACROSS,
     PADDING, PADDING_ACROSS, DILATION, DILATION_ACROSS, CHUNKS, PANEL, FORM, COPY,
 ) = range(20)  # fmt: skip
+
+FEW_INPUTS = 4
+"""Input channels under which patches are built."""
 
 FEW_PIXELS = 128
 """Pixels of a result under which a tile's inner loop runs over the images of the batch."""
@@ -73,7 +75,7 @@ def plan_weight_gradient(
     if copy:
         scratch += panel * pixels * (-(-batch // chunks) if form == IMAGES else 1)
     if patches:
-        scratch += pixels * taps * inputs
+        scratch += (pixels + 16) * taps * inputs
     is_depthwise = groups > 1 and inputs == outputs == 1
     if is_depthwise:  # its channels are the columns of one wide panel
         form, chunks, units = DEPTHWISE, min(batch * result[0], DEPTHWISE_CHUNKS), 1
@@ -144,33 +146,67 @@ def _add_taps(
 
 
 @cpu_function
-def _gather_patches(image, sizes, patches, zero):
-    """Row (i, j) of patches: the inputs [r, s, c] of result pixel (i, j), zeros outside of the image."""
-    height, width, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[INPUTS]
-    channels, depth = sizes[GROUPS] * inputs, sizes[TAPS] * sizes[ACROSS] * inputs
-    for i in range(sizes[OUT_HEIGHT]):
-        for r in range(sizes[TAPS]):
-            row = i * sizes[STRIDE] - sizes[PADDING] + r * sizes[DILATION]
-            inside = row >= 0 and row < height
-            for s in range(sizes[ACROSS]):
-                target = advance(patches, i * sizes[OUT_WIDTH] * depth + (r * sizes[ACROSS] + s) * inputs)
-                first = s * sizes[DILATION_ACROSS] - sizes[PADDING_ACROSS]
-                for j in range(sizes[OUT_WIDTH]):
-                    column = first + j * sizes[STRIDE_ACROSS]
-                    if inside and column >= 0 and column < width:
-                        for c in range(inputs):
-                            target[j * depth + c] = image[(row * width + column) * channels + c]
-                    else:
-                        for c in range(inputs):
-                            target[j * depth + c] = zero
+def _patch_length(pixels):
+    """Elements from one row of patches to the next: no multiple of a page, all in one set of a cache."""
+    return pixels + 16 if pixels % 512 == 0 else pixels
+
+
+@cpu_function
+def _gather_patches(image, sizes, patches, length, zero):
+    """Row (r, s, c) of patches [depth, length]: the inputs that tap (r, s) meets at each pixel of the result.
+
+    Zeros where the tap lies outside of the image. So a tap's row is the image, shifted and cut: long copies.
+    """
+    height, width, inputs, pixels = sizes[HEIGHT], sizes[WIDTH], sizes[INPUTS], sizes[OUT_WIDTH]
+    channels = sizes[GROUPS] * inputs
+    step = sizes[STRIDE_ACROSS] * channels
+    for tap in range(sizes[TAPS] * sizes[ACROSS]):
+        r, s = tap // sizes[ACROSS], tap % sizes[ACROSS]
+        top, bottom = _met(r, sizes[STRIDE], sizes[PADDING], sizes[DILATION], height, sizes[OUT_HEIGHT])
+        left, right = _met(s, sizes[STRIDE_ACROSS], sizes[PADDING_ACROSS], sizes[DILATION_ACROSS], width, pixels)
+        column = s * sizes[DILATION_ACROSS] - sizes[PADDING_ACROSS]
+        for c in range(inputs):
+            for i in range(sizes[OUT_HEIGHT]):
+                target = advance(patches, (tap * inputs + c) * length + i * pixels)
+                if i < top or i >= bottom:
+                    for j in range(pixels):
+                        target[j] = zero
+                    continue
+                row = i * sizes[STRIDE] - sizes[PADDING] + r * sizes[DILATION]
+                source = advance(image, (row * width + column) * channels + c)
+                for j in range(left):
+                    target[j] = zero
+                if step == 1:
+                    for j in range(left, right):
+                        target[j] = source[j]
+                else:
+                    for j in range(left, right):
+                        target[j] = source[j * step]
+                for j in range(right, pixels):
+                    target[j] = zero
+
+
+@cpu_function
+def add_rows(dy, rows, row_step, columns, total):
+    """total[j] += the sum of column j of dy [rows, columns]: four rows at a time, a fourth of the loads and stores."""
+    whole = rows // 4 * 4
+    for row in range(0, whole, 4):
+        first = advance(dy, row * row_step)
+        second, third, fourth = advance(first, row_step), advance(first, 2 * row_step), advance(first, 3 * row_step)
+        for j in range(columns):
+            total[j] += (first[j] + second[j]) + (third[j] + fourth[j])
+    for row in range(whole, rows):
+        for j in range(columns):
+            total[j] += dy[row * row_step + j]
 
 
 @cpu_kernel
-def _weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop):
+def _weight_gradient_cpu(x, dy, partial, sums, workspace, sizes, start, stop):
     """x, dy flat [N, H, W, C], [N, H', W', K]; partial flat [chunks, groups, R S, C / groups, K / groups].
 
-    workspace [tasks, elements]. One task a range of units (chunk, group, panel, tap), or of units without taps where
-    patches hold them all; no two units write one element.
+    sums [chunks, K] for the sums of dy, the gradient of a bias, or [0, K]. workspace [tasks, elements]. One task a
+    range of units (chunk, group, panel, tap), or of units without taps where patches hold them all; no two units write
+    one element.
     """
     height, width, groups, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[GROUPS], sizes[INPUTS]
     outputs, panel_width, chunks = sizes[OUTPUTS], sizes[PANEL], sizes[CHUNKS]
@@ -202,11 +238,18 @@ def _weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop):
                     gradient, dy_pixel = own, panel_width
                 target = (chunk * groups + group) * all_taps * inputs * outputs + panel * panel_width
                 beta = 0.0 if n == from_image else 1.0
+                if tap_first == 0 and sums.shape[0] > 0:
+                    total = pointer(sums, chunk * dy_channels + group * outputs + panel * panel_width)
+                    if n == from_image:
+                        for j in range(columns):
+                            total[j] = x.dtype.type(0)
+                    add_rows(gradient, pixels * at_once, dy_pixel, columns, total)
                 if form == PATCHES:
-                    _gather_patches(advance(image, group * inputs), sizes, own_patches, x.dtype.type(0))
+                    length = _patch_length(pixels)
+                    _gather_patches(advance(image, group * inputs), sizes, own_patches, length, x.dtype.type(0))
                     c = pointer(partial, target)
                     multiply_panel(
-                        all_taps * inputs, 1, pixels, own_patches, 0, 1, all_taps * inputs, gradient, 0, dy_pixel,
+                        all_taps * inputs, 1, pixels, own_patches, 0, length, 1, gradient, 0, dy_pixel,
                         null_pointer(c), -np.inf, c, outputs, beta, columns,
                     )  # fmt: skip
                 else:
@@ -217,8 +260,8 @@ def _weight_gradient_cpu(x, dy, partial, workspace, sizes, start, stop):
 
 
 @cuda_kernel
-def _weight_gradient_cuda(x, dy, partial, workspace, sizes):
-    """As the CPU twin, without its forms. One thread an element of partial, neighbours on neighbouring outputs."""
+def _weight_gradient_cuda(x, dy, partial, sums, workspace, sizes):
+    """As the CPU twin, without its forms. One thread an element of partial or of sums, neighbours on neighbours."""
     height, width, groups, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[GROUPS], sizes[INPUTS]
     out_height, out_width, outputs = sizes[OUT_HEIGHT], sizes[OUT_WIDTH], sizes[OUTPUTS]
     taps, chunks = sizes[TAPS] * sizes[ACROSS], sizes[CHUNKS]
@@ -241,13 +284,21 @@ def _weight_gradient_cuda(x, dy, partial, workspace, sizes):
                             gradient = ((n * out_height + i) * out_width + j) * groups + group
                             total += x[source * inputs + c] * dy[gradient * outputs + k]
         partial[element] = total
+    elif element < partial.shape[0] + sums.size:
+        channels = groups * outputs
+        chunk, k = (element - partial.shape[0]) // channels, (element - partial.shape[0]) % channels
+        pixels = out_height * out_width
+        total = x.dtype.type(0)
+        for pixel in range(sizes[BATCH] * chunk // chunks * pixels, sizes[BATCH] * (chunk + 1) // chunks * pixels):
+            total += dy[pixel * channels + k]
+        sums[chunk, k] = total
 
 
 weight_gradient_kernel = Kernel(
     cpu=_weight_gradient_cpu,
     cuda=_weight_gradient_cuda,
-    tasks=lambda x, dy, partial, workspace, sizes: workspace.shape[0],
-    work=lambda x, dy, partial, workspace, sizes: workspace.shape[0] * PARALLEL_WORK,
-    blocks=lambda x, dy, partial, *_: -(-partial.shape[0] // BLOCK),
+    tasks=lambda x, dy, partial, sums, workspace, sizes: workspace.shape[0],
+    work=lambda x, dy, partial, sums, workspace, sizes: workspace.shape[0] * PARALLEL_WORK,
+    blocks=lambda x, dy, partial, sums, *_: -(-(partial.size + sums.size) // BLOCK),
     requires=register_tile_driver,
 )

@@ -101,9 +101,11 @@ def slide_window(
     typing_context, lines, pixels, channels, taps, across, x_line, x_pixel, x_down, x_across, weight_down,
     y_line, y_pixel, x, weight, bias, floor, y,
 ):  # fmt: skip
-    """y[i, j, c] = max(floor, bias[c] + sum over r in range(taps), s in range(across) of x[i, j, r, s, c] * weight[r, s, c])
+    """For i in range(lines), j in range(pixels), and all channels c, the window over taps r and s:
 
-    for i in range(lines), j in range(pixels). x is read at i * x_line + j * x_pixel + r * x_down + s * x_across + c,
+        y[i, j, c] = max(floor, bias[c] + sum over r in range(taps), s in range(across) of x[...] * weight[r, s, c])
+
+    x is read at i * x_line + j * x_pixel + r * x_down + s * x_across + c,
     the weights at r * weight_down + s * channels + c, y is written at i * y_line + j * y_pixel + c. A null `bias`
     stands for zeros. NaN passes through the maximum.
     """
@@ -133,7 +135,9 @@ def _emit_slide(function: ir.Function, vector: ir.VectorType) -> None:
             ahead = _at(builder, x_now, builder.mul(builder.sub(taps, _integer(1)), x_down))
             for i in range(count):
                 for base, step in ((ahead, x_pixel), (y_now, y_pixel)):
-                    _prefetch(builder, _at(builder, _at(builder, base, builder.mul(step, _integer(count + i))), part.first))
+                    _prefetch(
+                        builder, _at(builder, _at(builder, base, builder.mul(step, _integer(count + i))), part.first)
+                    )
         sums = [cgutils.alloca_once(builder, vector) for _ in range(count)]
         for total in sums:
             builder.store(builder.load(start, typ=vector), total)
@@ -155,7 +159,9 @@ def _emit_slide(function: ir.Function, vector: ir.VectorType) -> None:
                 with three:
                     for s in range(3):
                         shift = builder.mul(channels, _integer(s))
-                        add_tap(_at(builder, x_row, builder.mul(x_across, _integer(s))), _at(builder, weight_row, shift))
+                        add_tap(
+                            _at(builder, x_row, builder.mul(x_across, _integer(s))), _at(builder, weight_row, shift)
+                        )
                 with others, cgutils.for_range(builder, across) as along:
                     shift = builder.mul(along.index, channels)
                     add_tap(_at(builder, x_row, builder.mul(along.index, x_across)), _at(builder, weight_row, shift))
