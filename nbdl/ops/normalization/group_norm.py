@@ -418,7 +418,8 @@ class GroupNormOp(Op):
         else:
             group_norm_planes(x, weight, bias, dtype.type(eps), y, mean, variance, rstd)
         count = x.size // (n * groups)
-        for moments, running, factor in ((mean, running_mean, 1 / n), (variance, running_var, count / (count - 1) / n)):
+        unbiased = count / max(count - 1, 1) / n
+        for moments, running, factor in ((mean, running_mean, 1 / n), (variance, running_var, unbiased)):
             if running is not None:
                 moved = arrays.contiguous(running)
                 follow(moments, dtype.type(momentum), dtype.type(factor), moved)
