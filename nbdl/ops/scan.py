@@ -477,7 +477,7 @@ def diff(
 
     Args:
         input: [*], at least one dimension; of booleans the difference is "not equal".
-        n: How many times to take differences.
+        n: How many times to take differences; with 0 the result is the input, nothing before or behind it.
         dim: The dimension.
         prepend: Elements to put before the input's along the dimension.
         append: Elements to put behind them.
@@ -500,6 +500,8 @@ def diff(
     if input.ndim == 0:
         raise ShapeError("input: expected at least 1 dimension, got shape []")
     n, dim = check_int("n", n, 0), check_dim("dim", dim, input.ndim)
+    if n == 0:
+        return input
     parts = [part for part in (prepend, input, append) if part is not None]
     y = cat(parts, dim) if len(parts) > 1 else input
     for _ in range(min(n, y.shape[dim])):

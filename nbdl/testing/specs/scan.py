@@ -37,6 +37,8 @@ def _differences(draw: Draw) -> dict[str, object]:
 
 
 def _diff_reference(input, n=1, dim=-1, prepend=None, append=None):
+    if n == 0:
+        return input
     joined = np.concatenate([part for part in (prepend, input, append) if part is not None], dim)
     return np.diff(joined, min(n, joined.shape[dim]), dim)
 
