@@ -307,14 +307,14 @@ def test_no_network(tmp_path):
 
 
 def write_mnist(folder, train=40, test=20, compress=gzip.compress, suffix=".gz", classes=10, seed=0):
-    """Four small files like those of MNIST: a bright block whose place is the class."""
+    """Four small files like those of MNIST: a grid of bright dots whose spacing is the class."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for part, count in (("train", train), ("t10k", test)):
         labels = (np.arange(count) % classes).astype(np.uint8)
         images = rng.integers(0, 40, (count, 28, 28)).astype(np.uint8)
         for image, label in zip(images, labels, strict=True):
-            image[2 * label : 2 * label + 6, 5:20] = 255
+            image[:: label % 5 + 1, :: label // 5 + 1] = 255
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             (folder / f"{part}-{kind}-ubyte{suffix}").write_bytes(compress(idx(array)))
 
