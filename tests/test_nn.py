@@ -265,6 +265,71 @@ def test_load_state_dict_assign():
     assert model.weight.tolist() == [[3.0, 3.0], [3.0, 3.0]]
 
 
+class Counting(nn.Linear):
+    """A layer with a state besides its tensors."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.calls = 0
+
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+
+def test_extra_state_travels_with_the_state_dict():
+    model, other = nn.Sequential(Counting()), nn.Sequential(Counting())
+    model[0].calls = 3
+    state = model.state_dict()
+    assert list(state) == ["0.weight", "0.bias", "0._extra_state"]
+    other.load_state_dict(state)
+    assert other[0].calls == 3
+    del state["0._extra_state"]
+    with pytest.raises(nbdl.StateError, match=r"0\._extra_state"):
+        other.load_state_dict(state)
+    with pytest.raises(nbdl.StateError, match="_extra_state"):
+        nn.Sequential(nn.Linear(2, 2)).load_state_dict(model.state_dict())
+    with pytest.raises(NotImplementedError, match="set_extra_state"):
+        nn.Linear(1, 1).get_extra_state()
+
+
+def test_hooks_of_the_state():
+    model, seen = nn.Sequential(nn.Linear(2, 2)), []
+    model[0].register_state_dict_pre_hook(lambda module, prefix, keep_vars: seen.append((prefix, keep_vars)))
+    model[0].register_state_dict_post_hook(lambda module, state, prefix, metadata: state.pop(prefix + "bias"))
+    state = model.state_dict()
+    assert list(state) == ["0.weight"]
+    assert seen == [("0.", False)]
+
+    def rename(module, state_dict, prefix, metadata, strict, missing, unexpected, messages):
+        state_dict[prefix + "weight"] = state_dict.pop(prefix + "kernel")
+
+    target = nn.Sequential(nn.Linear(2, 2, bias=False))
+    target[0].register_load_state_dict_pre_hook(rename)
+    given = {"0.kernel": np.full((2, 2), 5.0)}
+    target.load_state_dict(given)
+    assert target[0].weight.tolist() == [[5, 5], [5, 5]]
+    assert list(given) == ["0.kernel"]
+
+    forgiving = nn.Sequential(nn.Linear(2, 2))
+    forgiving.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+    assert forgiving.load_state_dict(state).missing_keys == []
+    assert np.array_equal(forgiving[0].weight.detach().numpy(), state["0.weight"].numpy())
+
+
+def test_dtypes_of_modules():
+    layer = nn.Linear(2, 2).type(nbdl.float64)
+    assert layer.weight.dtype == nbdl.float64
+    with pytest.raises(nbdl.DTypeError, match="float16"):
+        layer.half()
+    with pytest.raises(nbdl.DTypeError, match="dst_type"):
+        layer.type(nbdl.int64)
+    with pytest.raises(nbdl.DTypeError, match="float16"):
+        layer.weight.half()
+
+
 def test_loading_is_seen_by_backward():
     layer = nn.Linear(2, 2)
     x = batch(3, 2)
@@ -814,4 +879,6 @@ def test_hooks_and_subclasses_see_what_lies_between():
         np.testing.assert_array_equal(model(x).numpy(), plain.numpy())
         own = nn.Sequential(Shifted(5, 4), nn.ReLU())
         own.load_state_dict(model.state_dict())
-        np.testing.assert_allclose(own(x).numpy(), np.maximum(nn.functional.linear(x, *own.parameters()).numpy() + 1, 0))
+        np.testing.assert_allclose(
+            own(x).numpy(), np.maximum(nn.functional.linear(x, *own.parameters()).numpy() + 1, 0)
+        )

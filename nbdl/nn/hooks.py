@@ -1,4 +1,4 @@
-"""Hooks of modules: functions called before and after forward, and when gradients cross a module."""
+"""Hooks of modules: functions called before and after forward, when gradients cross a module, and for its state."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Hooks:
         self.after_forward: list[Hook] = []
         self.before_backward: list[Hook] = []
         self.after_backward: list[Hook] = []
+        self.before_state_dict: list[Hook] = []
+        self.after_state_dict: list[Hook] = []
+        self.before_load: list[Hook] = []
+        self.after_load: list[Hook] = []
 
     def call(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`module(*args, **kwargs)` with everything that was registered."""

@@ -328,9 +328,7 @@ class Module:
             elif value is not None:
                 dtype = value
         if dtype is not None:
-            dtype = np.dtype(dtype)
-            if dtype not in FLOATS:
-                raise DTypeError(f"dtype: expected float32 or float64, got {dtype}")
+            dtype = _float_dtype("dtype", dtype)
 
         def convert(tensor: Tensor) -> Tensor:
             wanted = dtype if tensor.is_floating_point() else None
@@ -341,6 +339,10 @@ class Module:
                 moved = moved.to(device)
             return moved
 
+        return self._change(convert)
+
+    def _change(self, convert: Callable[[Tensor], Tensor]) -> Self:
+        """Replaces the memory of every parameter and buffer of the tree, those that are shared once."""
         converted: set[int] = set()
         for module in self.modules():
             for tensor in (*module._parameters.values(), *module._buffers.values()):
@@ -352,6 +354,15 @@ class Module:
     def float(self) -> Self:
         """Converts all floating-point parameters and buffers to float32."""
         return self.to(dtype=np.float32)
+
+    def half(self) -> Self:
+        """Refused: no kernel takes float16."""
+        return self.to(dtype=np.float16)
+
+    def type(self, dst_type: Any) -> Self:
+        """Converts all parameters and buffers, integers too, to a floating-point dtype."""
+        dtype = _float_dtype("dst_type", dst_type)
+        return self._change(lambda tensor: tensor.detach().to(dtype))
 
     def double(self) -> Self:
         """Converts all floating-point parameters and buffers to float64."""
@@ -400,6 +411,17 @@ class Module:
         """
         return state.load(self, state_dict, strict, assign)
 
+    def get_extra_state(self) -> Any:
+        """What a subclass wants in its state dict besides tensors: anything that `set_extra_state` takes back."""
+        raise NotImplementedError(f"{type(self).__name__}: define get_extra_state() together with set_extra_state()")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Takes back what `get_extra_state` gave."""
+        raise NotImplementedError(f"{type(self).__name__}: define set_extra_state() together with get_extra_state()")
+
+    def _has_extra_state(self) -> bool:
+        return type(self).get_extra_state is not Module.get_extra_state
+
     # ---------------------------------------------------------------- hooks
 
     def _own_hooks(self) -> hooks.Hooks:
@@ -442,6 +464,26 @@ class Module:
         """
         return hooks.add(self._own_hooks().after_backward, hooks.Hook(hook), prepend)
 
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls `hook(module, prefix, keep_vars)` before the module's entries are written to a state dict."""
+        return hooks.add(self._own_hooks().before_state_dict, hooks.Hook(hook), False)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls `hook(module, state_dict, prefix, local_metadata)` when the module's entries, and its children's, are
+        in the state dict. It may change them.
+        """
+        return hooks.add(self._own_hooks().after_state_dict, hooks.Hook(hook), False)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`
+        before a state dict is read. It may change the entries, a copy of the caller's dictionary, and add messages.
+        """
+        return hooks.add(self._own_hooks().before_load, hooks.Hook(hook), False)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls `hook(module, incompatible_keys)` when a state dict was read. It may strike names from both lists."""
+        return hooks.add(self._own_hooks().after_load, hooks.Hook(hook), False)
+
     # ---------------------------------------------------------------- printing
 
     def extra_repr(self) -> str:
@@ -462,6 +504,14 @@ class Module:
 def indented(text: str) -> str:
     """The text with every line but the first moved right by two."""
     return text.replace("\n", "\n  ")
+
+
+def _float_dtype(name: str, dtype: Any) -> np.dtype:
+    """The dtype, if modules can have it."""
+    dtype = np.dtype(dtype)
+    if dtype not in FLOATS:
+        raise DTypeError(f"{name}: expected float32 or float64, got {dtype}")
+    return dtype
 
 
 def _convert(tensor: Tensor, convert: Callable[[Tensor], Tensor]) -> None:

@@ -28,13 +28,24 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
+EXTRA = "_extra_state"
+"""The name of what `get_extra_state` gives."""
+
+
 def collect(module: Module, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
     """Adds the module's own entries, and then its children's, to the dictionary."""
+    hooks = module._hooks
+    for hook in tuple(hooks.before_state_dict) if hooks else ():
+        hook.function(module, prefix, keep_vars)
     for name, tensor in persistent(module):
         destination[prefix + name] = tensor if keep_vars else tensor.detach()
+    if module._has_extra_state():
+        destination[prefix + EXTRA] = module.get_extra_state()
     for name, child in module._modules.items():
         if child is not None:
             child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+    for hook in tuple(hooks.after_state_dict) if hooks else ():
+        hook.function(module, destination, prefix, {})
 
 
 def persistent(module: Module) -> Iterator[tuple[str, Tensor]]:
@@ -48,23 +59,32 @@ def persistent(module: Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def load(module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
-    """Copies the entries into the module. Nothing is changed unless all shapes and types fit."""
+    """Copies the entries into the module. Nothing is changed unless all shapes and types fit.
+
+    Hooks that run after loading may forgive missing and unexpected names, so that with them these are looked at last.
+    """
     if not isinstance(state_dict, Mapping):
         raise ArgumentTypeError(f"state_dict: expected a mapping, got {type(state_dict).__name__}")
+    modules = [(f"{name}." if name else "", owner) for name, owner in module.named_modules(remove_duplicate=False)]
     owners = {
-        f"{prefix}.{name}" if prefix else name: (owner, name, tensor)
-        for prefix, owner in module.named_modules(remove_duplicate=False)
-        for name, tensor in persistent(owner)
+        f"{prefix}{name}": (owner, name, tensor) for prefix, owner in modules for name, tensor in persistent(owner)
     }
-    missing = [
+    extras = {prefix + EXTRA: owner for prefix, owner in modules if owner._has_extra_state()}
+    missing: list[str] = []
+    unexpected: list[str] = []
+    problems: list[str] = []
+    state_dict = dict(state_dict)
+    for prefix, owner in modules:
+        for hook in tuple(owner._hooks.before_load) if owner._hooks else ():
+            hook.function(owner, state_dict, prefix, {}, strict, missing, unexpected, problems)
+    missing += [
         key for key, (owner, name, _) in owners.items() if key not in state_dict and name not in owner.optional_state
     ]
-    unexpected = [key for key in state_dict if key not in owners]
-    problems = []
-    if strict and missing:
-        problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{key}"' for key in missing) + ".")
-    if strict and unexpected:
-        problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{key}"' for key in unexpected) + ".")
+    missing += [key for key in extras if key not in state_dict]
+    unexpected += [key for key in state_dict if key not in owners and key not in extras]
+    afterwards = [(owner, hook) for _, owner in reversed(modules) if owner._hooks for hook in owner._hooks.after_load]
+    if strict and not afterwards:  # which may strike names from the lists
+        problems += _mismatches(missing, unexpected)
     values: dict[str, Any] = {}
     for key, (_, _, tensor) in owners.items():
         if key not in state_dict:
@@ -79,16 +99,37 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bo
                 f"size mismatch for {key}: copying a param with shape {list(values[key].shape)} from the state dict, "
                 f"the shape in current model is {list(tensor.shape)}."
             )
-    if problems:
-        listed = "\n\t".join(problems)
-        raise StateError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{listed}")
+    _refuse(module, problems)
     for key, array in values.items():
         owner, name, tensor = owners[key]
         if assign:
             _replace(owner, name, tensor, state_dict[key], array)
         else:
             write(tensor, array)
-    return IncompatibleKeys(missing, unexpected)
+    for key, owner in extras.items():
+        if key in state_dict:
+            owner.set_extra_state(state_dict[key])
+    incompatible = IncompatibleKeys(missing, unexpected)
+    for owner, hook in afterwards:
+        hook.function(owner, incompatible)
+    if strict:
+        _refuse(module, _mismatches(missing, unexpected))
+    return incompatible
+
+
+def _mismatches(missing: list[str], unexpected: list[str]) -> list[str]:
+    """A line for each list that is not empty."""
+    lists = (("Missing", missing), ("Unexpected", unexpected))
+    return [
+        f"{which} key(s) in state_dict: " + ", ".join(f'"{key}"' for key in keys) + "." for which, keys in lists if keys
+    ]
+
+
+def _refuse(module: Module, problems: list[str]) -> None:
+    """Raises StateError if there are problems."""
+    if problems:
+        listed = "\n\t".join(problems)
+        raise StateError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{listed}")
 
 
 def as_array(value: Any) -> Any:
