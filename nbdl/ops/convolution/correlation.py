@@ -2,7 +2,8 @@
 
 Implicit GEMM: a result row of pixels is a matrix product whose rows are pixels, whose columns are output channels, and
 whose inner dimension runs over taps and input channels. In channels-last memory the inputs of one kernel row lie side
-by side, so the tile driver reads them where they are, and the matrix of patches exists in its strides alone.
+by side, so the matrix of patches exists in the strides of the tile driver alone. A task copies a few rows of the input,
+with zeros around them, to memory that its caches keep: that reads the input in order, as fast as memory gives it.
 
 Source: Chetlur et al. (2014), "cuDNN: Efficient Primitives for Deep Learning", section 3 (implicit GEMM).
 """
@@ -29,7 +30,6 @@ from nbdl.ops.convolution.plan import (
     OUT_HEIGHT,
     OUT_WIDTH,
     OUTPUTS,
-    PADDED,
     PADDED_WIDTH,
     PANEL,
     ROW_PHASES,
@@ -105,31 +105,28 @@ def _correlate_rows(x, packed, bias, y, own, sizes, phases, floor, zero, first, 
     """Units [first, last): blocks of result rows of an image. The tile's rows are the pixels of a result row."""
     height, width, groups, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[GROUPS], sizes[INPUTS]
     out_height, out_width, outputs, panel_width = sizes[OUT_HEIGHT], sizes[OUT_WIDTH], sizes[OUTPUTS], sizes[PANEL]
-    blocks, block_rows, padded = sizes[BLOCKS], sizes[BLOCK_ROWS], sizes[PADDED] != 0
+    blocks, block_rows = sizes[BLOCKS], sizes[BLOCK_ROWS]
     left, padded_width = sizes[LEFT], sizes[PADDED_WIDTH]
     panels = (outputs + panel_width - 1) // panel_width
     for unit in range(first, last):
         n, top = unit // blocks, unit % blocks * block_rows
-        low, high = 0, height
-        base = pointer(x, n * height * width * groups * inputs)
-        if padded:
-            low, high = height, 0
-            for phase in range(phases.shape[0]):
-                stop = min(phases[phase, COUNT], top + block_rows)
-                if stop > top and phases[phase, TAPS] > 0:
-                    source, stride = phases[phase, SOURCE], phases[phase, STRIDE]
-                    reach = (phases[phase, TAPS] - 1) * phases[phase, SPREAD]
-                    low = min(low, source + top * stride)
-                    high = max(high, source + (stop - 1) * stride + reach + 1)
-            _pad_rows(base, low, high, height, width, groups, inputs, left, padded_width, own, zero)
-            base = own
+        low, high = height, 0
+        for phase in range(phases.shape[0]):
+            stop = min(phases[phase, COUNT], top + block_rows)
+            if stop > top and phases[phase, TAPS] > 0:
+                source, stride = phases[phase, SOURCE], phases[phase, STRIDE]
+                reach = (phases[phase, TAPS] - 1) * phases[phase, SPREAD]
+                low = min(low, source + top * stride)
+                high = max(high, source + (stop - 1) * stride + reach + 1)
+        image = pointer(x, n * height * width * groups * inputs)
+        _pad_rows(image, low, high, height, width, groups, inputs, left, padded_width, own, zero)
         for phase in range(phases.shape[0]):
             taps, spread = phases[phase, TAPS], phases[phase, SPREAD]
             across, between = phases[phase, COLUMNS + TAPS], phases[phase, COLUMNS + SPREAD]
             pixel_step = phases[phase, COLUMNS + STRIDE] * inputs
             column = left + phases[phase, COLUMNS + SOURCE]
             for group in range(groups):
-                rows_of_group = advance(base, group * (high - low) * padded_width * inputs)
+                rows_of_group = advance(own, group * (high - low) * padded_width * inputs)
                 for panel in range(panels):
                     channel = group * outputs + panel * panel_width
                     begin = (group * panels + panel) * taps * across * inputs * panel_width

@@ -2,8 +2,8 @@
 
 A convolution goes one of several ways, each with its own inner loop:
 
-    ROWS      the register tile over the pixels of a result row, reading the input in place or from a padded copy of
-              a few rows that the second cache holds: no matrix of patches is ever built
+    ROWS      the register tile over the pixels of a result row, reading a padded copy of a few input rows that the
+              second cache holds: no matrix of patches is ever built
     IMAGES    the register tile over the images of the batch, where rows are too short for a tile; taps outside of the
               image are left out, so nothing is padded
     DEPTHWISE one channel a group: nothing to share in registers, one vector loop over the channels
@@ -28,8 +28,8 @@ ROWS, IMAGES, DEPTHWISE = 0, 1, 2
 # Places in the array `sizes` of a correlation.
 (
     BATCH, HEIGHT, WIDTH, GROUPS, INPUTS, OUT_HEIGHT, OUT_WIDTH, OUTPUTS, PANEL, FORM, BLOCKS, BLOCK_ROWS,
-    PADDED, LEFT, PADDED_WIDTH, GROUP_STEP, OUTPUT_STEP, INPUT_STEP, KERNEL_WIDTH, ROW_PHASES, COLUMN_PHASES,
-) = range(21)  # fmt: skip
+    LEFT, PADDED_WIDTH, GROUP_STEP, OUTPUT_STEP, INPUT_STEP, KERNEL_WIDTH, ROW_PHASES, COLUMN_PHASES,
+) = range(20)  # fmt: skip
 
 # Places in a row of the array `phases`: the fields of `geometry.Axis` for rows, for columns, and where the phase's
 # weights begin.
@@ -40,8 +40,8 @@ OFFSET = 18
 SHORT_ROW = 10
 """Pixels of a row under which a tile takes its rows from the images of the batch."""
 
-SCRATCH = 1 << 16
-"""Bytes of input, padded or in place, that a task works on at a time: they stay in the second cache."""
+SCRATCH = 1 << 18
+"""Bytes of padded input that a task works on at a time: they stay in the second cache."""
 
 
 class Correlation(NamedTuple):
@@ -100,8 +100,6 @@ def plan_correlation(
     workers = min(threads, max(work // PARALLEL_WORK, 1))
     longest = max((axis.results for axis in columns), default=0)
     left, padded_width = _padded(columns, source[1])
-    _, padded_height = _padded(rows, source[0])
-    padded = True
     blocks, block_rows, scratch = 1, max((axis.results for axis in rows), default=0), 0
     if is_depthwise:
         form = DEPTHWISE
@@ -112,11 +110,10 @@ def plan_correlation(
     else:
         form = ROWS
         blocks, block_rows, scratch = _row_blocks(rows, padded_width * inputs * groups, itemsize, batch, workers)
-        scratch = scratch if padded else 0
         units = batch * blocks
     sizes = (
         *(batch, *source, groups, inputs, *result, outputs, panel, form, blocks, block_rows),
-        *(int(padded), left, padded_width),
+        *(left, padded_width),
     )
     if is_depthwise:
         steps = (0, area, 0)

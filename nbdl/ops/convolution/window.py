@@ -7,6 +7,7 @@ rectangle of pixels for which the same taps lie inside of the image.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from llvmlite import ir
@@ -218,7 +219,7 @@ def _emit_correlate(function: ir.Function, vector: ir.VectorType) -> None:
         x, weight, y,
     ) = function.args  # fmt: skip
 
-    def run(part: _Channels, down: int, along: int) -> None:
+    def run(down: int, along: int, part: _Channels) -> None:
         window = [(r, s) for r in range(down) for s in range(along)]
         rows = [builder.mul(x_down, _integer(r)) for r in range(down)]
         places = {
@@ -253,7 +254,7 @@ def _emit_correlate(function: ir.Function, vector: ir.VectorType) -> None:
             case = function.append_basic_block()
             choice.add_case(_integer(down * (TAPS + 1) + along), case)
             builder.position_at_end(case)
-            _for_channels(builder, vector, channels, lambda part, d=down, a=along: run(part, d, a))
+            _for_channels(builder, vector, channels, functools.partial(run, down, along))
             builder.branch(done)
     builder.position_at_end(done)
     builder.ret_void()
