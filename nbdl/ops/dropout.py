@@ -14,7 +14,8 @@ $$y_i = a \big(m_i x_i + (1 - m_i) \alpha'\big) + b, \qquad
 No mask is stored: $m_i$ is a function of the generator's key and offset and of the index $i$ (runtime/philox.py), and
 the backward pass computes it anew. Element $i$ is dropped where a toss of that stream with probability $p$ gives 1.
 
-Letters: N elements; R rows (channels of all samples) of S elements each. Sources: Srivastava et al. (2014), "Dropout";
+Letters: N elements; R rows (channels of all samples) of S elements each, in channels-last memory B samples of S places
+and C channels. Sources: Srivastava et al. (2014), "Dropout";
 Tompson et al. (2015), "Efficient Object Localization Using Convolutional Networks" for channels; Klambauer et al.
 (2017), "Self-Normalizing Neural Networks", for alpha dropout.
 """
@@ -30,7 +31,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from nbdl.ops.elementwise.in_place import overwrite
-from nbdl.runtime import arrays, philox
+from nbdl.runtime import arrays, memory, philox
 from nbdl.runtime.checks import check_float, check_number
 from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
@@ -165,18 +166,52 @@ drop_rows = Kernel(
     work=lambda x, *_: 100 * x.shape[0] + x.size,
 )
 
+
+@cpu_kernel
+def _drop_channels_cpu(x, tosses, scale, shift, dropped, y, start, stop):
+    """x, y [B, S, C]; tosses [B, C], 1 for channels to drop: y as above. One task a place [C]."""
+    _, places, channels = x.shape
+    source, target, tossed = x.reshape(x.size), y.reshape(y.size), tosses.reshape(tosses.size)
+    for place in range(start, stop):
+        first, sample = place * channels, place // places * channels
+        for c in range(channels):
+            kept = tossed[np.uint64(sample + c)] == 0
+            i = np.uint64(first + c)
+            target[i] = source[i] * (scale if kept else x.dtype.type(0)) + (shift if kept else dropped)
+
+
+@cuda_kernel
+def _drop_channels_cuda(x, tosses, scale, shift, dropped, y):
+    """As the CPU twin. One thread an element."""
+    index = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    _, places, channels = x.shape
+    if index < x.size:
+        b, s, c = index // (places * channels), index // channels % places, index % channels
+        kept = tosses[b, c] == 0
+        y[b, s, c] = x[b, s, c] * (scale if kept else x.dtype.type(0)) + (shift if kept else dropped)
+
+
+drop_channels = Kernel(
+    cpu=_drop_channels_cpu,
+    cuda=_drop_channels_cuda,
+    tasks=lambda x, *_: x.shape[0] * x.shape[1],
+    work=lambda x, *_: x.size,
+    blocks=lambda x, *_: -(-x.size // BLOCK),
+)
+
 # ---------------------------------------------------------------- autograd
 
 
 class DropoutOp(Op):
     """y = x * scale + shift where kept, else `dropped`. Saves key and offset of the random numbers, nothing else.
 
-    The mask has one toss for each element, or for each of `rows` equal parts of x.
+    The mask has one toss for each element, or for each index of the first `lead` dimensions: channels are the last of
+    them. Channels-last memory stays so.
     """
 
     @staticmethod
-    def forward(ctx: Context, x, rows, p, scale, shift, dropped):
-        ctx.rows = rows
+    def forward(ctx: Context, x, lead, p, scale, shift, dropped):
+        ctx.lead = lead
         ctx.words = philox.default_generator.next()
         ctx.threshold = np.uint64(round(p * 2**32))
         ctx.scale = x.dtype.type(scale)
@@ -189,15 +224,27 @@ class DropoutOp(Op):
 
 
 def _drop(ctx: Context, x: Any, shift: Any, dropped: Any) -> Any:
+    lead = ctx.lead
+    if lead and not x.flags.c_contiguous:
+        moved = x.transpose(*range(lead - 1), *range(lead, x.ndim), lead - 1)
+        if moved.flags.c_contiguous:
+            y = ctx.empty_like(moved)
+            if x.size:
+                samples, channels = math.prod(x.shape[: lead - 1]), x.shape[lead - 1]
+                tosses = memory.empty((samples, channels), x.dtype)
+                philox.toss(tosses.reshape(-1), *ctx.words, ctx.threshold)
+                places = (samples, -1, channels)
+                drop_channels(moved.reshape(places), tosses, ctx.scale, shift, dropped, y.reshape(places))
+            return y.transpose(*range(lead - 1), x.ndim - 1, *range(lead - 1, x.ndim - 1))
     x = arrays.contiguous(x)
     y = ctx.empty_like(x)
     if x.size:
-        kernel, shape = (drop_elements, (-1,)) if ctx.rows is None else (drop_rows, (ctx.rows, -1))
+        kernel, shape = (drop_rows, (math.prod(x.shape[:lead]), -1)) if lead else (drop_elements, (-1,))
         kernel(x.reshape(shape), *ctx.words, ctx.threshold, ctx.scale, shift, dropped, y.reshape(shape))
     return y
 
 
-def _apply(input: Tensor, p: float, training: bool, inplace: bool, alpha: bool, rows: int | None = None) -> Tensor:
+def _apply(input: Tensor, p: float, training: bool, inplace: bool, alpha: bool, lead: int = 0) -> Tensor:
     """Any of the functions below."""
     check_float("input", input)
     check_number("p", p, 0, 1)
@@ -205,8 +252,8 @@ def _apply(input: Tensor, p: float, training: bool, inplace: bool, alpha: bool, 
         return input
     scale, shift, dropped = _alpha_numbers(p) if alpha else (1 / (1 - p) if p < 1 else 0.0, 0.0, 0.0)
     if inplace:
-        return overwrite(input, DropoutOp.apply, rows, p, scale, shift, dropped)
-    return DropoutOp.apply(input, rows, p, scale, shift, dropped)
+        return overwrite(input, DropoutOp.apply, lead, p, scale, shift, dropped)
+    return DropoutOp.apply(input, lead, p, scale, shift, dropped)
 
 
 def _alpha_numbers(p: float) -> tuple[float, float, float]:
@@ -293,7 +340,7 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
     Gradient:
         For input: a dy where the channel was kept, else 0, with a the factor that restores the variance.
     """
-    return _apply(input, p, training, inplace, alpha=True, rows=_channels(input))
+    return _apply(input, p, training, inplace, alpha=True, lead=_channels(input))
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -317,7 +364,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """
     if input.ndim not in (2, 3):
         raise ShapeError(f"input: expected [N, C, L] or [C, L], got shape {list(input.shape)}")
-    return _apply(input, p, training, inplace, alpha=False, rows=math.prod(input.shape[:-1]))
+    return _apply(input, p, training, inplace, alpha=False, lead=input.ndim - 1)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -339,10 +386,10 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     Gradient:
         For input: dy / (1 - p) where the channel was kept, else 0.
     """
-    rows = _channels(input)
+    lead = _channels(input)
     if input.ndim not in (3, 4):
         warnings.warn(f"input: expected [N, C, H, W], got shape {list(input.shape)}", stacklevel=2)
-    return _apply(input, p, training, inplace, alpha=False, rows=rows)
+    return _apply(input, p, training, inplace, alpha=False, lead=lead)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -366,11 +413,11 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """
     if input.ndim not in (4, 5):
         raise ShapeError(f"input: expected [N, C, D, H, W] or [C, D, H, W], got shape {list(input.shape)}")
-    return _apply(input, p, training, inplace, alpha=False, rows=math.prod(input.shape[:-3]))
+    return _apply(input, p, training, inplace, alpha=False, lead=input.ndim - 3)
 
 
 def _channels(input: Tensor) -> int:
-    """The number of channels in all samples."""
+    """The number of dimensions before those of a channel: samples and channels."""
     if input.ndim < 2:
         raise ShapeError(f"input: expected samples and channels, [N, C, *], got shape {list(input.shape)}")
-    return input.shape[0] * input.shape[1]
+    return 2

@@ -329,7 +329,8 @@ _uniform_float64 = _fill_kernel(_uniform_float64_cpu, _uniform_float64_cuda, 2)
 _normal_float32 = _fill_kernel(_normal_float32_cpu, _normal_float32_cuda, 4)
 _normal_float64 = _fill_kernel(_normal_float64_cpu, _normal_float64_cuda, 2)
 _randint = _fill_kernel(_randint_cpu, _randint_cuda, 2)
-_bernoulli = _fill_kernel(_bernoulli_cpu, _bernoulli_cuda, 4)
+toss = _fill_kernel(_bernoulli_cpu, _bernoulli_cuda, 4)
+"""The kernel of `bernoulli`: from one key and offset dropout gets the same tosses forward and backward."""
 _permutation = Kernel(cpu=_permutation_cpu, cuda=_permutation_cuda, tasks=lambda *_: 1)
 
 # ---------------------------------------------------------------- generator
@@ -418,7 +419,7 @@ def randint(y: Any, low: int, high: int, generator: Generator | None = None) -> 
 def bernoulli(y: Any, probability: float, generator: Generator | None = None) -> None:
     """Fills a contiguous array of any dtype with ones, each with the given probability to within 2^-33, and zeros."""
     check_number("probability", probability, 0.0, 1.0)
-    _bernoulli(y.reshape(-1), *_of(generator).next(), np.uint64(round(probability * 2**32)))
+    toss(y.reshape(-1), *_of(generator).next(), np.uint64(round(probability * 2**32)))
 
 
 def permutation(n: int, generator: Generator | None = None) -> Any:

@@ -35,10 +35,14 @@ def _row(
     wrong: tuple[Refusal, ...] = (),
     rank: int = 2,
     variant: str = "",
+    channels_last: bool = False,
 ) -> OpSpec:
     def inputs(draw: Draw) -> dict[str, Any]:
         p = draw.choice((0.5, 0.0, 1.0, draw.number(0, 1)))
-        return {"input": draw.array(shape(draw)), "p": p, "training": draw.integer(0, 3) > 0}
+        x = draw.array(shape(draw))
+        if channels_last:
+            x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        return {"input": x, "p": p, "training": draw.integer(0, 3) > 0}
 
     example = np.ones((2, 2, 1, 1, 1)[:rank])
     return OpSpec(
@@ -78,6 +82,21 @@ SPECS = [
         lambda draw: (3, draw.integer(2, 3), draw.integer(120, 140)),
         rank=4,
         variant="large channels",
+    ),
+    _row(
+        dropout2d,
+        dropout2d_reference,
+        lambda draw: (draw.integer(0, 2), draw.integer(2, 9), draw.integer(1, 3), draw.integer(1, 3)),
+        rank=4,
+        variant="channels last",
+        channels_last=True,
+    ),
+    _row(
+        feature_alpha_dropout,
+        feature_alpha_dropout_reference,
+        lambda draw: (2, draw.integer(2, 9), draw.integer(11, 13)),
+        variant="channels last",
+        channels_last=True,
     ),
     _row(dropout3d, dropout3d_reference, _of_rank(4, 5), _wrong_rank(2, 2, 2), rank=5),
     _row(feature_alpha_dropout, feature_alpha_dropout_reference, _of_rank(2, 3, 4), _wrong_rank(4)),

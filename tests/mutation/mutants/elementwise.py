@@ -184,5 +184,23 @@ ACTIVATIONS = (
             "for i in range(cuda.threadIdx.x, x.shape[0], BLOCK):",
             twins("dropout2d"),
         ),
+        (
+            "index",
+            "first, sample = place * channels, place // places * channels",
+            "first, sample = place * channels, place % places * channels",
+            forward("dropout2d:channels"),
+        ),
+        (
+            "sign",
+            "            kept = tossed[np.uint64(sample + c)] == 0\n",
+            "            kept = tossed[np.uint64(sample + c)] != 0\n",
+            forward("dropout2d:channels"),
+        ),
+        (
+            "wrong axis",
+            "b, s, c = index // (places * channels), index // channels % places, index % channels",
+            "b, s, c = index // (places * channels), index % places, index // places % channels",
+            twins("dropout2d:channels"),
+        ),
     ),
 )
