@@ -106,6 +106,7 @@ from nbdl.nn.pooling import (
     MaxUnpool1d,
     MaxUnpool2d,
 )
+from nbdl.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from nbdl.nn.shape import Flatten, Unflatten
 from nbdl.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d
 from nbdl.nn.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
@@ -115,6 +116,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -154,6 +158,7 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
@@ -170,6 +175,7 @@ __all__ = [
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -196,6 +202,9 @@ __all__ = [
     "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",

@@ -31,6 +31,7 @@ from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
 from nbdl.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle  # noqa: F401
 from nbdl.ops.pooling import *  # noqa: F403
+from nbdl.ops.recurrent import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
