@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,15 @@ pytestmark = pytest.mark.parity
 
 CASES = 200
 """Configurations of a family, those that both refuse not counted."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """PyTorch starts its threads for the smallest batch normalization: half a minute of waiting in all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def images(rng: np.random.Generator, shape: tuple[int, ...], channels: int = 1) -> np.ndarray:
