@@ -197,9 +197,9 @@ ACTIVATIONS = (
             forward("dropout2d:channels"),
         ),
         (
-            "wrong axis",
-            "b, s, c = index // (places * channels), index // channels % places, index % channels",
-            "b, s, c = index // (places * channels), index % places, index // places % channels",
+            "index",
+            "        kept = tosses[b, c] == 0\n",
+            "        kept = tosses[0, c] == 0\n",
             twins("dropout2d:channels"),
         ),
     ),
