@@ -32,6 +32,7 @@ Deep learning in Numba kernels that a person can read.
 
 commands:
   train RECIPE       train a network on real data, no code needed
+  sample [FOLDER]    let a trained language model write
   list               the recipes and what each is about
   gradcheck [OP]     hold every backward kernel against numeric gradients
   warmup             compile every kernel now, into the cache
@@ -277,6 +278,44 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def _sample(words: list[str]) -> int:
+    from nbdl.models import generate
+    from nbdl.train.recipes.registry import number, whole
+    from nbdl.train.recipes.text import load_language_model
+
+    parser = Parser(prog="nbdl sample", description="Lets the language model of a run go on with a text.")
+    parser.add_argument("folder", nargs="?", default="runs/lstm-text", help="of the run; default: runs/lstm-text")
+    parser.add_argument("--prompt", default="\n", metavar="TEXT", help="what to go on with; default: a new line")
+    parser.add_argument(
+        "--length", type=_typed(whole(0)), default=500, metavar="N", help="tokens to write; default: 500"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=_typed(number(0)),
+        default=0.7,
+        metavar="X",
+        help="under 1 prefers what is likely, 0 always takes the likeliest; default: 0.7",
+    )
+    parser.add_argument("--top-k", type=_typed(whole(1)), metavar="N", help="choose among so many of the likeliest")
+    parser.add_argument("--seed", type=_typed(whole(0)), default=0, metavar="N", help="chooses the text; default: 0")
+    given = parser.parse_args(words)
+    if not given.prompt:
+        parser.error("argument --prompt: expected at least one character, got none")
+    model, tokenizer = load_language_model(given.folder)
+    prompt = tokenizer.encode(given.prompt)
+    print(given.prompt, end="", flush=True)
+    ids: list[int] = []
+    shown = 0
+    for token in generate(model, prompt, given.length, given.temperature, given.top_k, given.seed):
+        ids.append(token)
+        text = tokenizer.decode(ids)
+        if not text.endswith("\ufffd"):  # a character whose other bytes are still to come
+            print(text[shown:], end="", flush=True)
+            shown = len(text)
+    print()
+    return 0
+
+
 def _list(words: list[str]) -> int:
     Parser(prog="nbdl list", description="The recipes and what each is about.").parse_args(words)
     _print_recipes()
@@ -396,6 +435,7 @@ def _doctor(words: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "sample": _sample,
     "list": _list,
     "gradcheck": _gradcheck,
     "warmup": _warmup,

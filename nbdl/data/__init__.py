@@ -48,6 +48,7 @@ from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
 from nbdl.data.order import RandomStream
 from nbdl.data.sequences import BucketLoader, SequenceDataset, pad
+from nbdl.data.series import Autoregression, seasonal_naive, sunspots, windows
 from nbdl.data.stream import StreamLoader
 from nbdl.data.table import Scale, Table, TableSplit, load_csv
 from nbdl.data.text import (
@@ -68,6 +69,7 @@ __all__ = [
     "ArrayDataset",
     "AudioFormatError",
     "Augmentation",
+    "Autoregression",
     "BpeTokenizer",
     "BucketLoader",
     "ByteTokenizer",
@@ -123,10 +125,13 @@ __all__ = [
     "read_idx",
     "read_text",
     "read_wav",
+    "seasonal_naive",
     "spoken_digit_recordings",
     "spoken_digits",
     "stratified_split",
+    "sunspots",
     "tiny_shakespeare",
     "tokenizer_from",
     "unpack",
+    "windows",
 ]

@@ -33,6 +33,7 @@ PCM_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # the rest of the iden
 QUIETEST = 1e-10  # power added before the logarithm: -100 dB
 
 DIGITS_ADDRESS = "https://github.com/Jakobovski/free-spoken-digit-dataset"
+SPREAD = np.float32(3)  # the standard deviation of log-mel features of speech, about
 TEST_TAKES = 5  # recordings 0 to 4 of each digit and speaker are the official test set
 
 # ---------------------------------------------------------------- WAV files
@@ -248,7 +249,7 @@ def spoken_digits(
 
     Returns:
         The training and the test set: spectrograms [T, bands] of different lengths and the digits, int64. Each band of
-        a recording has mean 0, which takes out the loudness and the microphone.
+        a recording has mean 0, which takes out the loudness and the microphone, and about unit variance.
 
     Raises:
         DataFileError, AudioFormatError: As for `spoken_digit_recordings` and `read_wav`.
@@ -258,7 +259,8 @@ def spoken_digits(
     speakers = sorted({recording.speaker for recording in recordings})
     if left_out is not None and left_out not in speakers:
         raise DataArgumentError("left_out", f"one of {', '.join(speakers)}", repr(left_out))
-    train, test = [], []
+    train: list[Recording] = []
+    test: list[Recording] = []
     for recording in recordings:
         is_test = recording.take < TEST_TAKES if left_out is None else recording.speaker == left_out
         (test if is_test else train).append(recording)
@@ -274,5 +276,5 @@ def _spectrograms(recordings: list[Recording], bands: int) -> SequenceDataset:
         if samples.ndim > 1:
             samples = samples.mean(axis=1)
         features = log_mel(samples, rate, bands)
-        sequences.append(features - features.mean(axis=0))
+        sequences.append((features - features.mean(axis=0)) / SPREAD)
     return SequenceDataset(sequences, [recording.digit for recording in recordings])

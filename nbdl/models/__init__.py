@@ -15,6 +15,7 @@ from nbdl.models.cnn import (
     vgg16_bn,
 )
 from nbdl.models.mlp import MLP
+from nbdl.models.rnn import RecurrentClassifier, RecurrentForecaster, RecurrentLanguageModel, generate
 
 __all__ = [
     "MLP",
@@ -22,7 +23,11 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "LeNet5",
+    "RecurrentClassifier",
+    "RecurrentForecaster",
+    "RecurrentLanguageModel",
     "ResNet",
+    "generate",
     "resnet18",
     "resnet34",
     "resnet50",

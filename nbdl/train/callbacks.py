@@ -35,6 +35,9 @@ class Callback:
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """After each epoch and its validation; the record is also the last of `trainer.history`."""
 
+    def on_note(self, trainer: Trainer, text: str) -> None:
+        """When a recipe has a line to tell people beside the epochs."""
+
     def on_interrupt(self, trainer: Trainer) -> None:
         """When a signal asks to stop; the batch still runs. Called from the signal handler: be brief."""
 

@@ -214,6 +214,10 @@ class Trainer:
         self.model.train(was_training)
         return {name: total / count for name, total in sums.items()}
 
+    def note(self, text: str) -> None:
+        """Tells people a line beside the epochs, through the callbacks."""
+        self._tell("on_note", text)
+
     # -- stopping
 
     @contextmanager

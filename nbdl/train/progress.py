@@ -64,6 +64,10 @@ class ProgressTable(Callback):
         values = "".join(f"{_number(record[name]):>{COLUMN}}" for name in self._columns)
         self._print(f"{_counter(record['epoch'], trainer.epochs)}{values}{record['seconds']:>{COLUMN}.2f}")
 
+    def on_note(self, trainer: Trainer, text: str) -> None:
+        self._close_bar()
+        self._print(f"{'':>{COUNTER}}  {text}")
+
     def on_interrupt(self, trainer: Trainer) -> None:
         # Straight to the file descriptor: the signal may have come in the middle of a write to the stream.
         os.write((self.bar or self.lines).fileno(), INTERRUPTED.encode())

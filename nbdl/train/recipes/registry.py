@@ -65,8 +65,10 @@ class Task:
         test: Evaluates the trained model; the first number is the recipe's metric, the one of the closing line.
         summary: What the run is about, by topic, for people.
         fingerprint: Digest of data that might change between a run and its continuation.
-        pictures: Draws what the trained model does: the text of an SVG file by file name.
+        pictures: Draws or writes what the trained model does: the text of a file by its name.
         early_stopping: Patience in epochs; None trains all epochs and keeps the last weights.
+        clip_norm: Largest norm of the gradient; None leaves it alone.
+        trainer: Makes the trainer, with the arguments of `Trainer`.
     """
 
     model: Module
@@ -82,6 +84,8 @@ class Task:
     early_stopping: int | None = None
     fingerprint: str = ""
     pictures: Callable[[Trainer], dict[str, str]] | None = None
+    clip_norm: float | None = None
+    trainer: Callable[..., Trainer] = Trainer
 
 
 @dataclass(frozen=True)

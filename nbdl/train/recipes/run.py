@@ -88,7 +88,7 @@ def run_recipe(
         raise CheckpointError("data: expected the data of the run to resume, got a file that has changed since")
     task.model.to(device=device)
     stopping = None if task.early_stopping is None else EarlyStopping(patience=task.early_stopping)
-    trainer = Trainer(
+    trainer = task.trainer(
         task.model,
         task.loader,
         task.optimizer,
@@ -97,6 +97,7 @@ def run_recipe(
         metrics=task.metrics,
         schedule=task.schedule,
         schedule_each=task.schedule_each,
+        clip_norm=task.clip_norm,
         callbacks=callbacks if stopping is None else [stopping, *callbacks],
         device=device,
         settings={"recipe": name, "fingerprint": task.fingerprint, **settings},
