@@ -57,6 +57,7 @@ from nbdl.runtime.errors import (
     ShapeError,
     StateError,
 )
+from nbdl.runtime.precision import get_precision, set_precision
 from nbdl.runtime.threads import get_num_threads, set_num_threads
 from nbdl.serialization import load, save
 

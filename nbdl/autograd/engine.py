@@ -245,7 +245,9 @@ def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
             leaf._grad._array = arrays.add_arrays(target, array)
         leaf._grad._version[0] += 1
         return
-    if not array.flags.c_contiguous or not array.flags.writeable or id(arrays.owner(array)) in foreign:
+    # PyTorch's rule: a gradient lies in the order of its leaf, or in C's.
+    ordered = array.flags.c_contiguous or array.strides == leaf._array.strides
+    if not ordered or not array.flags.writeable or id(arrays.owner(array)) in foreign:
         copy = memory.empty(array.shape, array.dtype)
         arrays.copy_into(copy, array)
         array = copy

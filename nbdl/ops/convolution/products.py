@@ -23,8 +23,11 @@ from nbdl.ops.convolution.geometry import Pair
 from nbdl.ops.convolution.plan import merged, plan_correlation
 from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
 from nbdl.ops.convolution.weights import fold_gradient, pack_weights
+from nbdl.ops.convolution.winograd import TAPS, correlate_in_tiles, plan_tiles, weight_gradient_in_tiles
+from nbdl.ops.convolution.winograd import Plan as TilePlan
 from nbdl.ops.matmul.linear import sum_columns
 from nbdl.runtime import arrays, memory, threads
+from nbdl.runtime.precision import tile_side
 
 
 def forward(
@@ -59,6 +62,13 @@ def parameter_gradients(
     if not x.size or not dy.size:
         dbias = sum_columns(dy.reshape(-1, outputs)) if with_bias else None
         return arrays.full(shape, 0, x.dtype), dbias
+    if kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1:
+        tiles = plan_tiles(
+            tile_side(), batch, (height, width), inputs, dy.shape[1:3], outputs, padding, x.dtype.itemsize,
+            threads._threads, gradient=True,
+        )  # fmt: skip
+        if tiles is not None:
+            return _gradients_in_tiles(x, dy, tiles, with_bias)
     source, result = merged((height, width), dy.shape[1:3], kernel, stride, padding)
     plan = plan_weight_gradient(
         batch, source, inputs, result, outputs, kernel, stride, padding, dilation, groups,
@@ -73,9 +83,25 @@ def parameter_gradients(
         depthwise_weight_gradient(x.reshape(-1), dy.reshape(-1), shown, sums, workspace, plan.sizes)
     else:
         weight_gradient_kernel(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), sums, workspace, plan.sizes)
-    dweight = memory.empty(shape, x.dtype)
-    fold_gradient(partial, dweight.reshape(outputs, inputs // groups, -1))
-    return dweight, arrays.sum_rows(sums) if with_bias else None
+    return _folded(partial, shape), arrays.sum_rows(sums) if with_bias else None
+
+
+def _gradients_in_tiles(x: Any, dy: Any, tiles: TilePlan, with_bias: bool) -> tuple[Any, Any]:
+    inputs, outputs = x.shape[3], dy.shape[3]
+    partial = memory.empty((tiles.chunks, 1, TAPS * TAPS, inputs, outputs), x.dtype)
+    workspace = memory.empty(tiles.workspace, x.dtype)
+    weight_gradient_in_tiles(x.reshape(-1), dy.reshape(-1), partial.reshape(-1), workspace, tiles.numbers)
+    dbias = sum_columns(dy.reshape(-1, outputs)) if with_bias else None
+    return _folded(partial, (outputs, inputs, TAPS, TAPS)), dbias
+
+
+def _folded(partial: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of the weights from the partial ones of the chunks of images, added in order."""
+    if partial.shape[0] > 1:
+        partial = arrays.sum_rows(partial.reshape(partial.shape[0], -1)).reshape(1, *partial.shape[1:])
+    dweight = memory.empty(shape, partial.dtype)
+    fold_gradient(partial, dweight.reshape(*shape[:2], -1))
+    return dweight
 
 
 def _correlate(
@@ -93,8 +119,19 @@ def _correlate(
     )  # fmt: skip
     packed = memory.empty(plan.packed, x.dtype)
     pack_weights(arrays.contiguous(weight).reshape(-1), packed, plan.sizes, plan.phases)
-    workspace = memory.empty(plan.workspace, x.dtype)
     none = np.empty(0, x.dtype) if bias is None else arrays.contiguous(bias)
+    if weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1:
+        before = (2 - padding[0], 2 - padding[1]) if backward else padding
+        tiles = plan_tiles(
+            tile_side(), batch, source, inputs, result, outputs, before, x.dtype.itemsize, threads._threads
+        )  # fmt: skip
+        if tiles is not None:
+            workspace = memory.empty(tiles.workspace, x.dtype)
+            correlate_in_tiles(
+                x.reshape(-1), packed, none, y.reshape(-1), workspace, tiles.numbers, x.dtype.type(floor)
+            )  # fmt: skip
+            return y
+    workspace = memory.empty(plan.workspace, x.dtype)
     kernel = depthwise if plan.is_depthwise else correlate
     kernel(
         x.reshape(-1), packed, none, y.reshape(-1), workspace, plan.sizes, plan.phases, x.dtype.type(floor)

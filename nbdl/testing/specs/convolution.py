@@ -93,6 +93,18 @@ def _pointwise(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _in_tiles(draw: Draw) -> dict[str, Any]:
+    """A 3x3 kernel over whole vectors of channels: float32 goes in tiles, forward and backward; odd sizes cut some."""
+    padding = (draw.integer(0, 2), draw.integer(0, 2))
+    height, width = draw.integer(7, 8) + 2 - 2 * padding[0], draw.integer(15, 16) + 2 - 2 * padding[1]
+    return {
+        "input": draw.array((2, 16, height, width)),
+        "weight": draw.array((16, 16, 3, 3)),
+        "bias": draw.array((16,)) if draw.boolean() else None,
+        "padding": padding,
+    }
+
+
 def _ones(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return np.ones(shape, dtype)
 
@@ -163,6 +175,7 @@ SPECS = (
     _row(ops.conv2d, _many_images, "many images"),
     _row(ops.conv2d, _many_channels, "many channels"),
     _row(ops.conv2d, _pointwise, "1x1"),
+    _row(ops.conv2d, _in_tiles, "in tiles"),
     _row(ops.conv1d, _sequences, refusals=SEQUENCE_REFUSALS),
     _row(ops.conv1d, _wide_rows, "wide rows"),
 )
