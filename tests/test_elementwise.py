@@ -429,3 +429,20 @@ def test_clamp_as_in_pytorch(bounds):
     for dtype in DTYPES:
         _check("clamp", torch, [np.array([0, 1, 2]).astype(dtype)], **bounds)
     _check("clamp", torch, [SPECIAL], **bounds)
+
+
+# ---------------------------------------------------------------- angles
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 3e-6), ("float64", 1e-11)])
+def test_small_arguments_of_sinc(dtype, bound):
+    """The quotient of the derivative loses its digits near 0, its series does not; they meet at |x| = 0.16."""
+    x = np.array([0.0, 1e-8, -1e-3, 0.01, 0.05, 0.159, -0.16, 0.2], dtype)
+    tensor = nbdl.tensor(x, requires_grad=True)
+    ops.sinc(tensor).sum().backward()
+    t = math.pi * x.astype(np.longdouble)
+    t2 = t * t
+    slope = (
+        -math.pi * t * (1 / 3 - t2 * (1 / 30 - t2 * (1 / 840 - t2 * (1 / 45360 - t2 * (1 / 3991680 - t2 / 518918400)))))
+    )
+    np.testing.assert_allclose(tensor.grad.numpy(), slope.astype(np.float64), rtol=bound, atol=0)

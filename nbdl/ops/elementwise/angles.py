@@ -24,10 +24,11 @@ def _sinc(x):
 def _sinc_slope(dy, x):
     pi = type(x)(PI)
     t = pi * x
-    if abs(t) < type(x)(0.1):  # both terms of the quotient are nearly equal there: the first terms of its series
-        t2 = t * t
-        return -dy * pi * t * (type(x)(1 / 3) - t2 * (type(x)(1 / 30) - t2 * type(x)(1 / 840)))
-    return dy * pi * (t * cosine(t) - sine(t)) / (t * t)
+    t2 = t * t
+    # near 0 both terms of the quotient are nearly equal: there the first terms of its series
+    inner = type(x)(1 / 840) - t2 * (type(x)(1 / 45360) - t2 * type(x)(1 / 3991680))
+    series = -dy * pi * t * (type(x)(1 / 3) - t2 * (type(x)(1 / 30) - t2 * inner))
+    return series if abs(t) < type(x)(0.5) else dy * pi * (t * cosine(t) - sine(t)) / t2
 
 
 class SincOp(UnaryOp):

@@ -158,9 +158,10 @@ ONE_OPERAND = [
 
 
 def _with_special(draw: Draw) -> Any:
-    """Numbers, infinities and NaN."""
+    """Numbers, infinities, NaN and -0.0."""
     values = np.array(draw.array(draw.shape(max_size=4)))
-    kinds = draw.rng.integers(0, 6, values.shape)
+    kinds = draw.rng.integers(0, 7, values.shape)
+    values = np.where(kinds == 6, -0.0, values)
     values = np.where(kinds == 0, np.nan, np.where(kinds == 1, np.inf, np.where(kinds == 2, -np.inf, values)))
     return draw.lay_out(values)
 

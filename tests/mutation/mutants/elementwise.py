@@ -34,6 +34,30 @@ ELEMENTWISE = (
         ("missing term", "    return -dy * y * y\n", "    return -dy * y\n", gradients("reciprocal")),
     ),
     *bugs(
+        "ops/elementwise/angles.py",
+        (
+            "sign",
+            "t2 * (type(x)(1 / 30) - t2 * inner)",
+            "t2 * (type(x)(1 / 30) + t2 * inner)",
+            "tests/test_elementwise.py -k small_arguments_of_sinc",
+        ),
+        (
+            "missing term",
+            "dy * pi * (t * cosine(t) - sine(t)) / t2",
+            "dy * pi * cosine(t)",
+            gradients("sinc"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/comparison.py",
+        (
+            "sign",
+            "    return math.copysign(type(x)(1), x) < type(x)(0)",
+            "    return x < type(x)(0)",
+            forward("signbit"),
+        ),
+    ),
+    *bugs(
         "ops/elementwise/selection.py",
         (
             "sign",

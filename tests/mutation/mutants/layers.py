@@ -22,6 +22,21 @@ OTHERS = (
         ),
     ),
     *bugs(
+        "ops/matmul/affine.py",
+        ("missing term", "product if alpha == 1 else mul(product, alpha)", "product", forward("addmm")),
+        (
+            "wrong axis",
+            "reshape(permute(batch1, (1, 0, 2)), (n, b * k))",
+            "reshape(batch1, (n, b * k))",
+            forward("addbmm"),
+        ),
+    ),
+    *bugs(
+        "ops/matmul/contractions.py",
+        ("sign", "    return sub(mul(roll(a, -1, dim)", "    return sub(mul(roll(a, 1, dim)", forward("cross")),
+        ("wrong axis", "for n in a for size in (n, 1)]", "for n in a for size in (1, n)]", forward("kron")),
+    ),
+    *bugs(
         "ops/matmul/linear.py",
         (
             "reduction",

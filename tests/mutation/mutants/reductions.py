@@ -98,6 +98,16 @@ REDUCTIONS = (
         ),
     ),
     *bugs(
+        "ops/ordering/quantiles.py",
+        ("constant", "        ranks = (q * (size - 1))", "        ranks = (q * size)", forward("quantile")),
+        (
+            "missing term",
+            "lerp(gather(rows, -1, below.to(INT64)), gather(rows, -1, ranks.ceil",
+            "lerp(gather(rows, -1, below.to(INT64)), gather(rows, -1, ranks.floor",
+            gradients("quantile"),
+        ),
+    ),
+    *bugs(
         "ops/scan.py",
         (
             "sign",
