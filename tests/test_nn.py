@@ -864,6 +864,17 @@ def test_a_linear_layer_and_its_relu_run_as_one_operation():
         np.testing.assert_array_equal(fused, separate)
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_a_convolution_and_its_relu_run_as_one_operation(padding_mode):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=padding_mode), nn.ReLU())
+    x = nbdl.randn(2, 3, 6, 5)
+    assert model(x).grad_fn.op.__name__ == "ConvolutionOp"
+    one_by_one = nn.Sequential(model[0], nn.Sequential(nn.ReLU()))
+    assert one_by_one(x).grad_fn.op.__name__ == "ReluOp"
+    for fused, separate in zip(gradients(model, x), gradients(one_by_one, x), strict=True):
+        np.testing.assert_allclose(fused, separate, rtol=1e-5, atol=1e-5)
+
+
 def test_hooks_and_subclasses_see_what_lies_between():
     x = nbdl.randn(7, 5)
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU())

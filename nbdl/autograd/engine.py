@@ -141,11 +141,11 @@ def _run(
             if type(edge) is tuple:
                 parent, output = edge
                 if array is not None:
-                    places = nodes.get(parent)
-                    if places is None:
-                        places = nodes[parent] = [None] * len(parent.outputs)
-                    before = places[output]
-                    places[output] = array if before is None else _sum(before, array, sums)
+                    waits = nodes.get(parent)
+                    if waits is None:
+                        waits = nodes[parent] = [None] * len(parent.outputs)
+                    before = waits[output]
+                    waits[output] = array if before is None else _sum(before, array, sums)
                 waiting[parent] -= 1
                 if not waiting[parent]:
                     ready.append(parent)

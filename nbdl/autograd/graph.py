@@ -157,7 +157,8 @@ def _output(array: Array, inputs: list[Tensor]) -> Tensor:
 
 def _record(ctx: Context, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> None:
     """Gives the outputs their place in the graph, and notes the versions of what forward saved."""
-    ctx.outputs = described = []
+    described: list[tuple[tuple[int, ...], np.dtype]] = []
+    ctx.outputs = described
     for output in outputs:
         array = output._array
         dtype = array.dtype

@@ -3,6 +3,7 @@ r"""Convolutions: small kernels, learned once and applied at every place."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from nbdl import ops
@@ -67,6 +68,13 @@ class Convolution(Module):
             fan_in = self.weight.shape[1] * math.prod(self.kernel_size)
             bound = 1 / math.sqrt(fan_in) if fan_in else 0
             init.uniform_(self.bias, -bound, bound)
+
+    def convolve(self, function: Callable[..., Tensor], input: Tensor) -> Tensor:
+        """One of the functions `conv1d`, `conv2d`, ... of the input, padded as the padding mode says."""
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = ops.pad(input, self._pad, self.padding_mode), 0
+        return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         rank = self.dimensions
@@ -147,10 +155,7 @@ class Conv1d(Convolution):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, L] or [C, L] -> [N, K, L'] or [K, L']."""
-        padding: Any = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = ops.pad(input, self._pad, self.padding_mode), 0
-        return ops.conv1d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self.convolve(ops.conv1d, input)
 
 
 class Conv2d(Convolution):
@@ -210,7 +215,4 @@ class Conv2d(Convolution):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, H, W] or [C, H, W] -> [N, K, H', W'] or [K, H', W']."""
-        padding: Any = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = ops.pad(input, self._pad, self.padding_mode), 0
-        return ops.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self.convolve(ops.conv2d, input)

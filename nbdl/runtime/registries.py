@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from typing import Any
 
 
 @functools.cache
@@ -18,7 +19,7 @@ def prepare_registries() -> None:
     """Imports the module that looks for SciPy, the look put off."""
     if "numba.np.arraymath" in sys.modules or importlib.util.find_spec("scipy") is None:
         return
-    linalg = importlib.import_module("numba.np.linalg")
+    linalg: Any = importlib.import_module("numba.np.linalg")
     ensure_blas = linalg.ensure_blas
     linalg.ensure_blas = lambda: None
     try:

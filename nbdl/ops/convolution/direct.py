@@ -26,6 +26,7 @@ to Document Recognition", section II; Dumoulin and Visin (2016), "A guide to con
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.convolution.geometry import as_padding, as_sizes, output_sizes
 from nbdl.ops.convolution.products import forward, input_gradient, parameter_gradients
-from nbdl.ops.matmul.linear import sum_columns
+from nbdl.ops.matmul.linear import relu_backward_and_sum, sum_columns
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_float, check_int, check_rank, check_same_dtype, check_shape
 from nbdl.runtime.errors import ShapeError
@@ -75,6 +76,11 @@ def conv2d_reference(input, weight, bias=None, stride=1, padding=0, dilation=1, 
     return y if bias is None else y + bias[:, None, None]
 
 
+def conv2d_relu_reference(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """The definition, in float64: arguments as `conv2d_reference`."""
+    return np.maximum(conv2d_reference(input, weight, bias, stride, padding, dilation, groups), 0)
+
+
 def conv1d_reference(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """The definition, in float64: one row of `conv2d_reference`."""
     one = lambda value, rest: value if isinstance(value, str) else (rest, value[0] if np.ndim(value) else value)  # noqa: E731
@@ -88,36 +94,47 @@ def conv1d_reference(input, weight, bias=None, stride=1, padding=0, dilation=1, 
 
 
 class ConvolutionOp(Op):
-    """y = x * W + b in one or two dimensions, batched or not. Saves x, channels last, and W."""
+    """y = x * W + b, or its ReLU, in one or two dimensions, batched or not. Saves x, channels last, W, and y of a ReLU."""
 
     @staticmethod
-    def forward(ctx: Context, x, weight, bias, size, stride, padding, dilation, groups):
+    def forward(ctx: Context, x, weight, bias, size, stride, padding, dilation, groups, relu):
         ctx.shape = x.shape
         ctx.options = stride, padding, dilation, groups
         rank = len(size)
         batched = x if x.ndim == rank + 2 else x.reshape(1, *x.shape)
         rows = _as_image(arrays.channels_last(batched))
         kernel = weight if rank == 2 else weight.reshape(*weight.shape[:2], 1, weight.shape[2])
-        ctx.save(rows, kernel)
-        return _shown(forward(rows, kernel, bias, _pair(size, 1), *_two(*ctx.options)), rank, x.ndim)
+        floor = 0.0 if relu else -math.inf
+        y = forward(rows, kernel, bias, _pair(size, 1), *_two(*ctx.options), floor)
+        if relu:
+            ctx.save(rows, kernel, y)
+        else:
+            ctx.save(rows, kernel)
+        return _shown(y, rank, x.ndim)
 
     @staticmethod
     def backward(ctx: Context, dy):
-        x, weight = ctx.saved
+        x, weight, *y = ctx.saved
+        wants_dx, wants_dweight, wants_dbias, *_ = ctx.needs_input_grad
         rank = len(ctx.options[0])
         batched = dy if dy.ndim == rank + 2 else dy.reshape(1, *dy.shape)
         dy = _as_image(arrays.channels_last(batched))
         options = _two(*ctx.options)
         dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
+        if y:
+            pixels, dbias = relu_backward_and_sum(*(array.reshape(-1, dy.shape[3]) for array in (dy, y[0])))
+            dy = pixels.reshape(dy.shape)
+        elif wants_dbias and not wants_dweight:
+            dbias = sum_columns(dy.reshape(-1, dy.shape[3]))
+        if wants_dx:
             dx = _shown(input_gradient(dy, weight, x.shape[1:3], *options), rank, len(ctx.shape))
-        if ctx.needs_input_grad[1]:
-            dweight, dbias = parameter_gradients(x, dy, weight.shape[2:], *options, ctx.needs_input_grad[2])
+        if wants_dweight:
+            sums = wants_dbias and dbias is None
+            dweight, of_bias = parameter_gradients(x, dy, weight.shape[2:], *options, sums)
+            dbias = of_bias if sums else dbias
             if rank == 1:
                 dweight = dweight.reshape(*dweight.shape[:2], dweight.shape[3])
-        elif ctx.needs_input_grad[2]:
-            dbias = sum_columns(dy.reshape(-1, dy.shape[3]))
-        return dx, dweight, dbias, None, None, None, None, None
+        return dx, dweight, dbias if wants_dbias else None, None, None, None, None, None, None
 
 
 def _pair(values: tuple[int, ...], first: int) -> tuple[int, int]:
@@ -232,9 +249,36 @@ def conv2d(
     return _convolve(2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _convolve(
-    rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+def conv2d_relu(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] | str = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
 ) -> Tensor:
+    r"""The positive part of a convolution, $\max(0, W * x + b)$, in one pass over the result.
+
+    Args, Raises: As `conv2d`.
+
+    Returns:
+        What `relu(conv2d(...))` is.
+
+    Gradient:
+        For input, weight and bias, as `conv2d`, from $dY$ where $Y > 0$.
+
+    Example:
+        >>> nbdl.ops.conv2d_relu(nbdl.ones(1, 1, 2, 2), -nbdl.ones(1, 1, 2, 2))
+        tensor([[[[0.]]]])
+    """
+    return _convolve(2, input, weight, bias, stride, padding, dilation, groups, relu=True)
+
+
+def _convolve(
+    rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int, relu: bool = False,
+) -> Tensor:  # fmt: skip
     """Checks the arguments and runs the operation."""
     check_rank("input", check_float("input", input), rank + 1, rank + 2)
     check_same_dtype("weight", check_rank("weight", weight, rank + 2), "input", input)
@@ -256,4 +300,4 @@ def _convolve(
     edges = as_padding(padding, kernel, stride, dilation)
     size = output_sizes(input.shape[-rank:], kernel, stride, edges, dilation)
     before = tuple(pair[0] for pair in edges)
-    return ConvolutionOp.apply(input, weight, bias, size, stride, before, dilation, groups)
+    return ConvolutionOp.apply(input, weight, bias, size, stride, before, dilation, groups, relu)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbdl import ops
-from nbdl.ops.convolution.direct import conv1d_reference, conv2d_reference
+from nbdl.ops.convolution.direct import conv1d_reference, conv2d_reference, conv2d_relu_reference
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
@@ -144,10 +144,17 @@ SEQUENCE_REFUSALS = (
 )
 
 
+REFERENCES = {
+    ops.conv1d: conv1d_reference,
+    ops.conv2d: conv2d_reference,
+    ops.conv2d_relu: conv2d_relu_reference,
+}
+
+
 def _row(function: Any, inputs: Any, variant: str = "", refusals: tuple[Refusal, ...] = (), **options: Any) -> OpSpec:
     return OpSpec(
         function=function,
-        reference=conv1d_reference if function is ops.conv1d else conv2d_reference,
+        reference=REFERENCES[function],
         inputs=inputs,
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
@@ -172,10 +179,12 @@ SPECS = (
     ),
     _row(ops.conv2d, _grouped, "groups"),
     _row(ops.conv2d, _depthwise, "depthwise"),
-    _row(ops.conv2d, _many_images, "many images"),
-    _row(ops.conv2d, _many_channels, "many channels"),
+    _row(ops.conv2d, _many_images, "many-images"),
+    _row(ops.conv2d, _many_channels, "many-channels"),
     _row(ops.conv2d, _pointwise, "1x1"),
     _row(ops.conv2d, _in_tiles, "in tiles"),
+    _row(ops.conv2d_relu, _images, refusals=IMAGE_REFUSALS),
+    _row(ops.conv2d_relu, _many_channels, "many channels"),
     _row(ops.conv1d, _sequences, refusals=SEQUENCE_REFUSALS),
-    _row(ops.conv1d, _wide_rows, "wide rows"),
+    _row(ops.conv1d, _wide_rows, "wide-rows"),
 )
