@@ -45,7 +45,7 @@ from nbdl.ops.pooling.windows import (
     sliding_windows,
 )
 from nbdl.ops.reduction.fold import unsigned
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
 __all__ = ["max_pool1d", "max_pool2d"]
 
@@ -85,33 +85,48 @@ def max_pool1d_reference(input, kernel_size, stride=None, padding=0, dilation=1,
 # ---------------------------------------------------------------- forward
 
 
+@scalar
+def _larger(value, here, best, where):
+    """The larger of two elements and its place: of two equal ones the second, a NaN rather than any number."""
+    is_better = (value > best) | (value != value)
+    return (value if is_better else best), (here if is_better else where)
+
+
 @cpu_kernel
 def _max_pool_forward_cpu(x, row_ends, rows, column_ends, columns, y, place, start, stop):
-    """x [N, H, W, C]; y, place [N, OH, OW, C]; the inputs of each window's rows and columns. One task a row of y."""
+    """x [N, H, W, C]; y, place [N, OH, OW, C]; the inputs of each window's rows and columns. One task a row of y.
+
+    Three columns go together: y and place are then fetched and stored a third as often. Where fewer are left, the last
+    one is looked at again, which changes nothing.
+    """
     _, out_height, out_width, channels = y.shape
     width = x.shape[2]
     for task in range(start, stop):
         n, i = task // out_height, task % out_height
         for j in range(out_width):
             is_first = True
+            last = column_ends[j + 1] - 1
             for r in range(row_ends[i], row_ends[i + 1]):
                 h = rows[r]
-                for s in range(column_ends[j], column_ends[j + 1]):
-                    w = columns[s]
-                    here = place.dtype.type(h * width + w)
+                for s in range(column_ends[j], last + 1, 3):
+                    u, v, w = columns[s], columns[min(s + 1, last)], columns[min(s + 2, last)]
+                    place_u = place.dtype.type(h * width + u)
+                    place_v = place.dtype.type(h * width + v)
+                    place_w = place.dtype.type(h * width + w)
                     if is_first:
                         for c in range(unsigned(channels)):
-                            y[n, i, j, c] = x[n, h, w, c]
-                            place[n, i, j, c] = here
+                            best, where = _larger(x[n, h, v, c], place_v, x[n, h, u, c], place_u)
+                            best, where = _larger(x[n, h, w, c], place_w, best, where)
+                            y[n, i, j, c] = best
+                            place[n, i, j, c] = where
                         is_first = False
                     else:
                         for c in range(unsigned(channels)):
-                            value = x[n, h, w, c]
-                            best = y[n, i, j, c]
-                            before = place[n, i, j, c]
-                            is_better = (value > best) | (value != value)
-                            y[n, i, j, c] = value if is_better else best
-                            place[n, i, j, c] = here if is_better else before
+                            best, where = _larger(x[n, h, u, c], place_u, y[n, i, j, c], place[n, i, j, c])
+                            best, where = _larger(x[n, h, v, c], place_v, best, where)
+                            best, where = _larger(x[n, h, w, c], place_w, best, where)
+                            y[n, i, j, c] = best
+                            place[n, i, j, c] = where
             if is_first:  # steps of a dilated kernel can miss the whole input
                 for c in range(unsigned(channels)):
                     y[n, i, j, c] = -np.inf
@@ -157,19 +172,12 @@ def _max_pool_2x2_forward_cpu(x, y, place, start, stop):
         n, i = task // out_height, task % out_height
         for j in range(out_width):
             for c in range(unsigned(channels)):
-                best = x[n, 2 * i, 2 * j, c]
-                top_right = x[n, 2 * i, 2 * j + 1, c]
-                bottom_left = x[n, 2 * i + 1, 2 * j, c]
-                bottom_right = x[n, 2 * i + 1, 2 * j + 1, c]
-                is_better = (top_right > best) | (top_right != top_right)
-                best = top_right if is_better else best
-                where = TOP_RIGHT if is_better else TOP_LEFT
-                is_better = (bottom_left > best) | (bottom_left != bottom_left)
-                best = bottom_left if is_better else best
-                where = BOTTOM_LEFT if is_better else where
-                is_better = (bottom_right > best) | (bottom_right != bottom_right)
-                y[n, i, j, c] = bottom_right if is_better else best
-                place[n, i, j, c] = BOTTOM_RIGHT if is_better else where
+                best, where = x[n, 2 * i, 2 * j, c], TOP_LEFT
+                best, where = _larger(x[n, 2 * i, 2 * j + 1, c], TOP_RIGHT, best, where)
+                best, where = _larger(x[n, 2 * i + 1, 2 * j, c], BOTTOM_LEFT, best, where)
+                best, where = _larger(x[n, 2 * i + 1, 2 * j + 1, c], BOTTOM_RIGHT, best, where)
+                y[n, i, j, c] = best
+                place[n, i, j, c] = where
 
 
 @cuda_kernel
