@@ -94,7 +94,7 @@ def conv1d_reference(input, weight, bias=None, stride=1, padding=0, dilation=1, 
 
 
 class ConvolutionOp(Op):
-    """y = x * W + b or its ReLU, in one or two dimensions, batched or not. Saves x, channels last, and W; y of a ReLU."""
+    """y = x * W + b, or its ReLU, in one or two dimensions. Saves x, channels last, W, and y where it is a ReLU."""
 
     @staticmethod
     def forward(ctx: Context, x, weight, bias, size, stride, padding, dilation, groups, relu):
