@@ -6,12 +6,14 @@ Every loss takes (input, target), the network's output first. `reduction` is "me
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nbdl import ops
 from nbdl.autograd import Tensor
 from nbdl.nn.module import Module
 from nbdl.ops.loss.arguments import chosen_reduction
+from nbdl.runtime.checks import check_choice, check_number
 
 
 class _Loss(Module):
@@ -428,6 +430,102 @@ class TripletMarginLoss(_MarginLoss):
             swap=self.swap,
             reduction=self.reduction,
         )
+
+
+class TripletMarginWithDistanceLoss(_Loss):
+    r"""`TripletMarginLoss` with any distance d. Shapes: [N, *] each.
+
+    Args:
+        distance_function: d, of two tensors; `pairwise_distance` when None.
+        margin: By how much nearer the positive should be, m.
+        swap: Use the distance of positive and negative where it is the smaller one.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.distance_function = distance_function
+        self.margin = check_number("margin", margin, 0, open_low=True)
+        self.swap = swap
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return ops.triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
+
+
+# ---------------------------------------------------------------- margins between classes
+
+
+class MultiMarginLoss(_WeightedLoss):
+    r"""How far the right class falls short of standing above every other by a margin. Shapes: input [N, C], target [N].
+
+    Args:
+        p: The exponent, 1 or 2.
+        margin: The margin.
+        weight: A factor for the samples of each class, [C].
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight, size_average, reduce, reduction)
+        self.p = check_choice("p", p, (1, 2))
+        self.margin = margin
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return ops.multi_margin_loss(
+            input, target, p=self.p, margin=self.margin, weight=self.weight, reduction=self.reduction
+        )
+
+
+class MultiLabelMarginLoss(_Loss):
+    """How far each right class falls short of standing above each wrong one by 1. Shapes: input and target [N, C].
+
+    Args:
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return ops.multilabel_margin_loss(input, target, reduction=self.reduction)
+
+
+class MultiLabelSoftMarginLoss(_WeightedLoss):
+    """Binary cross-entropy of scores, averaged over the classes; in nats. Shapes: input and target [N, C].
+
+    Args:
+        weight: A factor for each class, [C].
+        size_average: Older form of `reduction`.
+        reduce: Older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return ops.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
 
 
 # ---------------------------------------------------------------- sequences

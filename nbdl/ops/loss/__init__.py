@@ -7,6 +7,12 @@ from nbdl.ops.loss.binary import binary_cross_entropy, binary_cross_entropy_with
 from nbdl.ops.loss.cross_entropy import cross_entropy
 from nbdl.ops.loss.ctc import ctc_loss
 from nbdl.ops.loss.divergence import gaussian_nll_loss, kl_div, poisson_nll_loss, soft_margin_loss
+from nbdl.ops.loss.margins import (
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from nbdl.ops.loss.nll import nll_loss
 from nbdl.ops.loss.ranking import (
     cosine_embedding_loss,
@@ -29,9 +35,13 @@ __all__ = [
     "l1_loss",
     "margin_ranking_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
