@@ -27,12 +27,20 @@ def _padding(draw: Draw, stride: list[int], rank: int) -> Any:
 
 
 def _case(
-    draw: Draw, rank: int, batch: int | None, inputs: int, outputs: int, groups: int, most: int, kernel: int = 3
+    draw: Draw,
+    rank: int,
+    batch: int | None,
+    inputs: int,
+    outputs: int,
+    groups: int,
+    most: int,
+    kernel: int = 3,
+    least: int = 1,
 ) -> dict[str, Any]:
-    """Sizes from the kernel's up to `most`, any stride, padding and dilation."""
+    """Kernels of `least` to `kernel` taps, up to `most` places for them, any stride, padding and dilation."""
     stride = [draw.integer(1, 3) for _ in range(rank)]
     dilation = [draw.integer(1, 2) for _ in range(rank)]
-    taps = [draw.integer(1, kernel) for _ in range(rank)]
+    taps = [draw.integer(least, kernel) for _ in range(rank)]
     padding = _padding(draw, stride, rank)
     sizes = [spread * (n - 1) + draw.integer(1, most) for spread, n in zip(dilation, taps, strict=True)]
     lead = () if batch is None else (batch,)
@@ -67,8 +75,8 @@ def _depthwise(draw: Draw) -> dict[str, Any]:
 
 
 def _many_images(draw: Draw) -> dict[str, Any]:
-    """More images than a row has pixels."""
-    return _case(draw, 2, draw.integer(9, 17), draw.integer(4, 5), draw.integer(1, 3), 1, 3, 2)
+    """More images than a row has pixels, also in each of the two chunks of the gradient of the weights."""
+    return _case(draw, 2, draw.integer(16, 19), draw.integer(4, 5), draw.integer(1, 3), 1, 3, 3, 3)
 
 
 def _many_channels(draw: Draw) -> dict[str, Any]:
