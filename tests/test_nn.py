@@ -792,6 +792,10 @@ class TestParity:
             ("GaussianNLLLoss", {"full": True}, (a, b, positive)),
             ("PoissonNLLLoss", {"full": True}, (a, positive)),
             ("SoftMarginLoss", {}, (a, np.repeat(signs[:, None], 3, 1))),
+            ("TripletMarginWithDistanceLoss", {"margin": 0.5}, (a, b, c)),
+            ("MultiMarginLoss", {"p": 2, "margin": 0.7}, (a, np.array([0, 2, 1, 0]))),
+            ("MultiLabelMarginLoss", {}, (a, np.array([[0, -1, 1], [2, 1, -1], [-1, 0, 0], [0, 1, 2]]))),
+            ("MultiLabelSoftMarginLoss", {"reduction": "sum"}, (a, (b > 0).astype(float))),
         ]
         for name, options, arrays in cases:
             results = []

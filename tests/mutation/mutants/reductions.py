@@ -104,7 +104,7 @@ REDUCTIONS = (
             "missing term",
             "lerp(gather(rows, -1, below.to(INT64)), gather(rows, -1, ranks.ceil",
             "lerp(gather(rows, -1, below.to(INT64)), gather(rows, -1, ranks.floor",
-            gradients("quantile"),
+            forward("quantile"),
         ),
     ),
     *bugs(
