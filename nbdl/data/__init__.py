@@ -48,7 +48,7 @@ from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
 from nbdl.data.order import RandomStream
 from nbdl.data.sequences import BucketLoader, SequenceDataset, pad
-from nbdl.data.series import Autoregression, seasonal_naive, sunspots, windows
+from nbdl.data.series import SOLAR_CYCLE, Autoregression, seasonal_naive, sunspots, windows
 from nbdl.data.stream import StreamLoader
 from nbdl.data.table import Scale, Table, TableSplit, load_csv
 from nbdl.data.text import (
@@ -69,6 +69,7 @@ __all__ = [
     "ArrayDataset",
     "AudioFormatError",
     "Augmentation",
+    "SOLAR_CYCLE",
     "Autoregression",
     "BpeTokenizer",
     "BucketLoader",

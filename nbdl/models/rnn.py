@@ -209,8 +209,12 @@ class RecurrentClassifier(nn.Module):
 class RecurrentForecaster(nn.Module):
     """Forecasts several steps of a series at once, from the memory of what came before.
 
+    It may be given the forecast of a linear model, and then learns to correct it. A network that has seen little tends
+    to fail on values larger than any it has seen; what is linear goes on beyond them.
+
     Args:
         future: Steps to forecast.
+        corrects: Begin with corrections of 0, for use with the forecasts of another model.
         hidden_size: Size of the memory.
         layers: Recurrent layers, one on top of the other.
         kind: "lstm", "gru" or "rnn".
@@ -222,21 +226,35 @@ class RecurrentForecaster(nn.Module):
     Example:
         >>> RecurrentForecaster(future=3)(nbdl.zeros(5, 20)).shape
         (5, 3)
+
+    Source:
+        Lai, Chang, Yang and Liu (2018), "Modeling Long- and Short-Term Temporal Patterns with Deep Neural Networks",
+        section 3.6, for the linear part beside the network.
     """
 
     def __init__(
-        self, future: int, hidden_size: int = 16, layers: int = 1, kind: str = "lstm", dropout: float = 0.0
+        self,
+        future: int,
+        hidden_size: int = 16,
+        layers: int = 1,
+        kind: str = "lstm",
+        dropout: float = 0.0,
+        corrects: bool = False,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.cells = _cells(kind, 1, hidden_size, layers, dropout)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, check_int("future", future, 1))
+        if corrects:
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
-    def forward(self, past: Tensor) -> Tensor:
-        """The values [N, future] after the past [N, T]."""
+    def forward(self, past: Tensor, forecast: Tensor | None = None) -> Tensor:
+        """The values [N, future] after the past [N, T], corrections to `forecast` where there is one."""
         remembered, _ = self.cells(past.unsqueeze(2))
-        return self.output(self.dropout(remembered[:, -1]))
+        said = self.output(self.dropout(remembered[:, -1]))
+        return said if forecast is None else forecast + said
 
     def __repr__(self) -> str:
         cells = self.cells

@@ -214,6 +214,15 @@ class Trainer:
         self.model.train(was_training)
         return {name: total / count for name, total in sums.items()}
 
+    def predict(self, loader: Any) -> np.ndarray:
+        """The model's outputs for all samples of a loader, in evaluation mode; the last field of a batch is not used."""
+        was_training = self.model.training
+        self.model.eval()
+        with no_grad():
+            outputs = [self.model(*self.tensors(batch)[:-1]) for batch in loader]
+        self.model.train(was_training)
+        return np.concatenate([np.asarray(output.detach().to("cpu")) for output in outputs])
+
     def note(self, text: str) -> None:
         """Tells people a line beside the epochs, through the callbacks."""
         self._tell("on_note", text)

@@ -250,8 +250,10 @@ def describe_descent(options: Mapping[str, Any], schedule: str = "") -> str:
     return f"{options['optimizer']}, learning rate {rate:g}{schedule}, {batches}, seed {options['seed']}"
 
 
-def descent_options(epochs: int, batch: int | str = 32, optimizer: str = "adamw") -> tuple[Option, ...]:
-    """The options that every recipe of gradient descent has."""
+def descent_options(
+    epochs: int, batch: int | str = 32, optimizer: str = "adamw", rate: float | None = None
+) -> tuple[Option, ...]:
+    """The options that every recipe of gradient descent has; the usual learning rate where no `rate` is given."""
     rates = ", ".join(f"{name} {rate:g}" for name, (_, rate) in OPTIMIZERS.items())
     return (
         Option("epochs", whole(1), epochs, "passes over the training data", "N"),
@@ -259,6 +261,6 @@ def descent_options(epochs: int, batch: int | str = 32, optimizer: str = "adamw"
             "batch_size", batch_size, batch, "samples a step: 1 is stochastic, full is full-batch descent", "1|N|full"
         ),
         Option("optimizer", choice(*OPTIMIZERS), optimizer, f"one of {', '.join(OPTIMIZERS)}", "NAME"),
-        Option("learning_rate", number(0, open_low=True), None, f"size of a step; usual: {rates}", "RATE"),
+        Option("learning_rate", number(0, open_low=True), rate, f"size of a step; usual: {rates}", "RATE"),
         Option("seed", whole(0), 0, "chooses weights, order and dropout", "N"),
     )

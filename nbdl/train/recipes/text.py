@@ -80,7 +80,7 @@ def load_language_model(folder: str | Path) -> tuple[models.RecurrentLanguageMod
             Option("batch_size", whole(1), 32, "places of the text read side by side", "N")
             if option.name == "batch_size"
             else option
-            for option in descent_options(epochs=12)
+            for option in descent_options(epochs=8, rate=0.005)
         ),
     ),
 )
