@@ -21,8 +21,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from nbdl.ops.normalization.fetching import fetch_row
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
@@ -113,35 +111,41 @@ def _join_moments_cpu(
 
     The running moments move by the momentum towards the batch's, the variance to the unbiased one.
     """
-    count = np.float64(rows * side)
+    number = means.dtype.type
+    count = number(rows * side)
     for c in range(start, stop):
-        total = np.float64(0)
-        for p in range(means.shape[0]):
-            total += np.float64(means[p, c]) * _rows_of(p, side, rows)
-        mu = total / count
-        spread = np.float64(0)
-        for p in range(means.shape[0]):
-            apart = means[p, c] - mu
-            spread += squares[p, c] + apart * apart * _rows_of(p, side, rows)
-        r = 1 / math.sqrt(spread / count + eps)
-        mean[c] = mu
+        mean[c] = 0
+        scale[c] = 0
+    for p in range(means.shape[0]):
+        n = number(_rows_of(p, side, rows))
+        for c in range(start, stop):  # around the first chunk's mean: the sum stays small, and loses nothing
+            mean[c] += n * (means[p, c] - means[0, c])
+    for c in range(start, stop):
+        mean[c] = means[0, c] + mean[c] / count
+    for p in range(means.shape[0]):
+        n = number(_rows_of(p, side, rows))
+        for c in range(start, stop):
+            scale[c] += squares[p, c] + n * (means[p, c] - mean[c]) * (means[p, c] - mean[c])
+    for c in range(start, stop):
+        spread = scale[c]
+        r = number(1) / math.sqrt(spread / count + eps)
         rstd[c] = r
         scale[c] = r * weight[c]
         running_mean[c] += momentum * (mean[c] - running_mean[c])
-        running_var[c] += momentum * (mean.dtype.type(spread / max(count - 1, 1)) - running_var[c])
+        running_var[c] += momentum * (spread / max(count - number(1), number(1)) - running_var[c])
 
 
 @cuda_kernel
 def _join_moments_cuda(means, squares, side, rows, weight, eps, momentum, mean, rstd, scale, running_mean, running_var):
-    """As the CPU twin, in the arrays' own precision. One thread a channel."""
+    """As the CPU twin. One thread a channel."""
     c = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if c < mean.shape[0]:
         number = means.dtype.type
         count = number(rows * side)
         total = number(0)
         for p in range(means.shape[0]):
-            total += means[p, c] * number(_rows_of(p, side, rows))
-        mu = total / count
+            total += number(_rows_of(p, side, rows)) * (means[p, c] - means[0, c])
+        mu = means[0, c] + total / count
         spread = number(0)
         for p in range(means.shape[0]):
             apart = means[p, c] - mu
@@ -158,7 +162,7 @@ join_moments = Kernel(
     cpu=_join_moments_cpu,
     cuda=_join_moments_cuda,
     tasks=lambda means, squares, side, rows, weight, *_: weight.shape[0],
-    work=lambda means, *_: 8 * means.size,
+    work=lambda means, *_: 4 * means.size,
     blocks=lambda means, squares, side, rows, weight, *_: -(-weight.shape[0] // BLOCK),
 )
 
@@ -255,23 +259,25 @@ def _join_products_cpu(sums, products, share, rstd, scale, dweight, dbias, slope
     `share` is 1 / R, or 0 when the moments were not the batch's: then they carry no gradient back to x.
     """
     for c in range(start, stop):
-        total = np.float64(0)
-        total_products = np.float64(0)
-        for p in range(sums.shape[0]):
-            total += sums[p, c]
-            total_products += products[p, c]
-        dbias[c] = total
-        dweight[c] = total_products * rstd[c]
+        dbias[c] = 0
+        dweight[c] = 0
+    for p in range(sums.shape[0]):
+        for c in range(start, stop):
+            dbias[c] += sums[p, c]
+            dweight[c] += products[p, c]
+    for c in range(start, stop):
+        dweight[c] *= rstd[c]
         slope[c] = 0
         offset[c] = 0
-        if share > 0:
+    if share > 0:
+        for c in range(start, stop):
             slope[c] = -share * scale[c] * rstd[c] * dweight[c]
             offset[c] = -share * scale[c] * dbias[c]
 
 
 @cuda_kernel
 def _join_products_cuda(sums, products, share, rstd, scale, dweight, dbias, slope, offset):
-    """As the CPU twin, in the arrays' own precision. One thread a channel."""
+    """As the CPU twin. One thread a channel."""
     c = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if c < dbias.shape[0]:
         total = sums.dtype.type(0)
@@ -292,7 +298,7 @@ join_products = Kernel(
     cpu=_join_products_cpu,
     cuda=_join_products_cuda,
     tasks=lambda sums, products, share, rstd, *_: rstd.shape[0],
-    work=lambda sums, *_: 4 * sums.size,
+    work=lambda sums, *_: 2 * sums.size,
     blocks=lambda sums, products, share, rstd, *_: -(-rstd.shape[0] // BLOCK),
 )
 

@@ -39,7 +39,6 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.batch_columns import batch_gradients, batch_moments, scale_columns
-from nbdl.ops.normalization.fetching import fetch_plane
 from nbdl.ops.normalization.layout import arranged, check_parameters, given_or, lies_last, restored, zeros
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
@@ -87,7 +86,6 @@ def _batch_norm_planes_cpu(
     for c in range(start, stop):
         total = x.dtype.type(0)
         for i in range(n):
-            fetch_plane(x, i, c)
             for s in range(unsigned(places)):
                 total += x[i, c, s]
         mu = total / count
@@ -98,7 +96,6 @@ def _batch_norm_planes_cpu(
         r = x.dtype.type(1) / math.sqrt(squares / count + eps)
         factor, shift = r * weight[c], bias[c]
         for i in range(n):
-            fetch_plane(y, i, c)
             for s in range(unsigned(places)):
                 y[i, c, s] = (x[i, c, s] - mu) * factor + shift
         mean[c] = mu
@@ -215,8 +212,6 @@ def _batch_norm_planes_backward_cpu(dy, x, share, mean, rstd, scale, dx, dweight
         total = x.dtype.type(0)
         products = x.dtype.type(0)
         for i in range(n):
-            fetch_plane(dy, i, c)
-            fetch_plane(x, i, c)
             for s in range(unsigned(places)):
                 total += dy[i, c, s]
                 products += dy[i, c, s] * (x[i, c, s] - mu)
@@ -228,7 +223,6 @@ def _batch_norm_planes_backward_cpu(dy, x, share, mean, rstd, scale, dx, dweight
             slope = -share * factor * r * (products * r)
             offset = -share * factor * total
         for i in range(n):
-            fetch_plane(dx, i, c)
             for s in range(unsigned(places)):
                 dx[i, c, s] = factor * dy[i, c, s] + slope * (x[i, c, s] - mu) + offset
 

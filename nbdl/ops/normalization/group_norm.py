@@ -146,10 +146,14 @@ def _group_norm_columns_cpu(x, weight, bias, eps, y, mean, variance, rstd, total
     size = channels // groups
     count = x.dtype.type(size * places)
     columns = unsigned(channels)
+    fours = places // 4 * 4
     for n in range(start, stop):
         for c in range(columns):
             total[n, c] = 0
-        for s in range(places):
+        for s in range(0, fours, 4):
+            for c in range(columns):
+                total[n, c] += (x[n, s, c] + x[n, s + 1, c]) + (x[n, s + 2, c] + x[n, s + 3, c])
+        for s in range(fours, places):
             for c in range(columns):
                 total[n, c] += x[n, s, c]
         for g in range(groups):
@@ -160,7 +164,13 @@ def _group_norm_columns_cpu(x, weight, bias, eps, y, mean, variance, rstd, total
             for c in range(g * size, (g + 1) * size):
                 total[n, c] = mean[n, g]
                 factor[n, c] = 0
-        for s in range(places):
+        for s in range(0, fours, 4):
+            for c in range(columns):
+                mu = total[n, c]
+                p, q = x[n, s, c] - mu, x[n, s + 1, c] - mu
+                u, v = x[n, s + 2, c] - mu, x[n, s + 3, c] - mu
+                factor[n, c] += (p * p + q * q) + (u * u + v * v)
+        for s in range(fours, places):
             for c in range(columns):
                 factor[n, c] += (x[n, s, c] - total[n, c]) * (x[n, s, c] - total[n, c])
         for g in range(groups):
@@ -327,13 +337,22 @@ def _group_norm_columns_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbi
     size = channels // groups
     count = x.dtype.type(size * places)
     columns = unsigned(channels)
+    fours = places // 4 * 4
     for n in range(start, stop):
         for g in range(groups):
             for c in range(g * size, (g + 1) * size):
                 centre[n, c] = mean[n, g]
                 dweight[n, c] = 0
                 dbias[n, c] = 0
-        for s in range(places):
+        for s in range(0, fours, 4):
+            for c in range(columns):
+                mu = centre[n, c]
+                p, q, u, v = dy[n, s, c], dy[n, s + 1, c], dy[n, s + 2, c], dy[n, s + 3, c]
+                dbias[n, c] += (p + q) + (u + v)
+                dweight[n, c] += (p * (x[n, s, c] - mu) + q * (x[n, s + 1, c] - mu)) + (
+                    u * (x[n, s + 2, c] - mu) + v * (x[n, s + 3, c] - mu)
+                )
+        for s in range(fours, places):
             for c in range(columns):
                 dbias[n, c] += dy[n, s, c]
                 dweight[n, c] += dy[n, s, c] * (x[n, s, c] - centre[n, c])

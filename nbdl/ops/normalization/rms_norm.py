@@ -56,7 +56,6 @@ def _rms_norm_forward_cpu(x, weight, eps, y, rstd, start, stop):
     d = unsigned(x.shape[1])
     for row in range(start, stop):
         fetch_row(x, row)
-        fetch_row(y, row)
         squares = x.dtype.type(0)
         for j in range(d):
             squares += x[row, j] * x[row, j]
@@ -102,7 +101,6 @@ def _rms_norm_backward_cpu(dy, x, weight, rstd, dx, dweight, start, stop):
         for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
             fetch_row(dy, row)
             fetch_row(x, row)
-            fetch_row(dx, row)
             r = rstd[row]
             products = x.dtype.type(0)
             for j in range(d):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
+from tests.mutation.mutants.convolution import CONVOLUTION
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
 from tests.mutation.mutants.losses import LOSSES, SOFTMAX
+from tests.mutation.mutants.normalization import NORMALIZATION
 from tests.mutation.mutants.optimizers import OPTIMIZERS
 from tests.mutation.mutants.padding import FOLD, PADDING, TRANSPOSED_CONVOLUTION
+from tests.mutation.mutants.pooling import INTERPOLATION, POOLING, SHUFFLES
 from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
 
@@ -22,7 +25,12 @@ MUTANTS: tuple[Mutant, ...] = (
     *INDEXING,
     *PADDING,
     *FOLD,
+    *CONVOLUTION,
     *TRANSPOSED_CONVOLUTION,
+    *POOLING,
+    *INTERPOLATION,
+    *SHUFFLES,
     *OTHERS,
+    *NORMALIZATION,
     *OPTIMIZERS,
 )
