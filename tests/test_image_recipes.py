@@ -40,7 +40,7 @@ def test_digits_reach_their_bar(tmp_path):
     right = round(360 * result.metrics["test_accuracy"])
     said = texts((tmp_path / "confusion.svg").read_text())
     assert any(text.startswith(f"{right} of 360 right") for text in said)
-    assert f"{360 - right} mistakes of 360, the surest first" in texts((tmp_path / "predictions.svg").read_text()) or (
+    assert f"{360 - right} wrong of 360, the surest first" in texts((tmp_path / "predictions.svg").read_text()) or (
         right == 360
     )
 
@@ -167,4 +167,4 @@ def test_pictures_are_images_that_others_can_read(tmp_path):
 
 def test_a_perfect_classifier_has_no_mistakes_to_show():
     drawing = draw_predictions(np.zeros((2, 1, 2, 2)), np.array([0, 1]), np.eye(2), ["a", "b"], "t")
-    assert "right answers, the least sure first" in texts(drawing) and not any("mistakes" in t for t in texts(drawing))
+    assert "right, the least sure first" in texts(drawing) and not any("wrong" in t for t in texts(drawing))

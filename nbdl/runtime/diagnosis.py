@@ -133,7 +133,5 @@ def _cuda_driver() -> int | None:
 
 def _data() -> Finding:
     if find_spec("sklearn") is None:
-        return Finding(
-            "data", "note", "no scikit-learn", "the recipe mlp-digits needs it: pip install 'nbdl[examples]'"
-        )
+        return Finding("data", "note", "no scikit-learn", "the recipes of digits need it: pip install 'nbdl[examples]'")
     return Finding("data", "ok", f"handwritten digits of scikit-learn {_version('scikit-learn')}")

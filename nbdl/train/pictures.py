@@ -122,8 +122,8 @@ def draw_predictions(
     wrong = wrong[np.argsort(-sureness[wrong], kind="stable")]
     right = right[np.argsort(sureness[right], kind="stable")]
     sections = [
-        (f"{len(wrong):,} mistakes of {len(labels):,}, the surest first", wrong[: 2 * COLUMNS]),
-        ("right answers, the least sure first", right[:COLUMNS]),
+        (f"{len(wrong):,} wrong of {len(labels):,}, the surest first", wrong[: 2 * COLUMNS]),
+        ("right, the least sure first", right[:COLUMNS]),
     ]
     y, parts = 48, []
     for heading, chosen in sections:
