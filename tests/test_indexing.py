@@ -305,3 +305,22 @@ class TestParity:
         ops.embedding(Tensor(index), mine, max_norm=0.7, norm_type=norm_type)
         self.torch.nn.functional.embedding(self.torch.tensor(index), theirs, max_norm=0.7, norm_type=norm_type)
         np.testing.assert_allclose(mine._array, theirs.numpy(), rtol=1e-6)
+
+
+def test_diagonals_are_filled_in_place():
+    x = nbdl.zeros(5, 2)
+    assert x.fill_diagonal_(1.0) is x
+    assert x.tolist() == [[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
+    assert nbdl.zeros(5, 2).fill_diagonal_(2.0, wrap=True).tolist() == [[2, 0], [0, 2], [0, 0], [2, 0], [0, 2]]
+    assert nbdl.zeros(2, 2, 2).fill_diagonal_(3.0).sum().item() == 6
+    with pytest.raises(nbdl.ShapeError, match="one size"):
+        nbdl.zeros(2, 2, 3).fill_diagonal_(1.0)
+
+
+def test_index_put_in_place_keeps_the_graph():
+    x, v = nbdl.zeros(3, requires_grad=True), nbdl.ones(2, requires_grad=True)
+    y = x * 2
+    y.index_put_((nbdl.tensor([0, 0]),), v * 3, accumulate=True)
+    (y * nbdl.arange(1.0, 4.0)).sum().backward()
+    assert y.tolist() == [6, 0, 0]
+    assert (x.grad.tolist(), v.grad.tolist()) == ([2, 4, 6], [3, 3])
