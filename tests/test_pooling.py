@@ -6,7 +6,8 @@ import pytest
 import nbdl
 from nbdl import nn, ops
 from nbdl.autograd import grad
-from nbdl.ops.pooling.windows import adaptive_windows, sliding_windows
+from nbdl.ops.pooling.adaptive import adaptive_reference
+from nbdl.ops.pooling.windows import adaptive_windows, sliding_reference, sliding_windows
 from nbdl.testing import simt
 
 
@@ -23,28 +24,46 @@ def lies_channels_last(x):
 # ---------------------------------------------------------------- windows
 
 
-def test_each_input_knows_its_windows():
-    for windows in (
-        sliding_windows(7, 3, 2, 1, 1, False),
-        sliding_windows(9, 3, 1, 1, 2, True),
-        adaptive_windows(7, 3),
-    ):
-        count, size = len(windows.input_ends) - 1, len(windows.output_ends) - 1
-        forward = {
-            (o, i) for o in range(count) for i in windows.inputs[windows.input_ends[o] : windows.input_ends[o + 1]]
-        }
-        backward = {
-            (o, i) for i in range(size) for o in windows.outputs[windows.output_ends[i] : windows.output_ends[i + 1]]
-        }
-        assert forward == backward
+def members(table):
+    """The elements of each range."""
+    return [list(range(first, last + 1, step)) for first, last, step in table.tolist()]
 
 
-def test_adaptive_windows_cover_everything_evenly():
+def test_windows_and_the_inputs_that_they_hold():
+    rng = np.random.default_rng(0)
+    tried = 0
+    while tried < 500:
+        size, kernel, stride, padding, dilation = (int(rng.integers(1, most)) for most in (12, 5, 5, 4, 5))
+        padding = min(padding - 1, kernel // 2)
+        ceil_mode = bool(rng.integers(2))
+        try:
+            windows = sliding_windows(size, kernel, stride, padding, dilation, ceil_mode)
+        except nbdl.runtime.errors.ShapeError:
+            continue
+        (wanted,) = sliding_reference((size,), kernel, stride, padding, dilation, ceil_mode)
+        assert members(windows.inputs) == wanted
+        assert windows.counts.tolist() == [len(window) for window in wanted]
+        assert members(windows.outputs) == [[o for o, window in enumerate(wanted) if i in window] for i in range(size)]
+        tried += 1
+
+
+def test_adaptive_windows_and_the_inputs_that_they_hold():
     for size in range(1, 12):
-        for count in range(1, 14):
+        for count in range(14):
             windows = adaptive_windows(size, count)
-            assert set(windows.inputs.tolist()) == set(range(size))
-            assert windows.counts.max() - windows.counts.min() <= (1 if size % count else 0)
+            (wanted,) = adaptive_reference((size,), count)
+            assert members(windows.inputs) == wanted
+            assert members(windows.outputs) == [
+                [o for o, window in enumerate(wanted) if i in window] for i in range(size)
+            ]
+
+
+def test_long_windows_cost_no_memory():
+    x = nbdl.ones(1, 1, 200_000).requires_grad_()
+    y = ops.avg_pool1d(x, 5_000, stride=50)
+    y.sum().backward()
+    np.testing.assert_allclose(y.detach().numpy(), 1)
+    assert x.grad[0, 0, 100_000].item() == pytest.approx(100 / 5_000)
 
 
 # ---------------------------------------------------------------- max

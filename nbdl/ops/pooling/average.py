@@ -89,17 +89,15 @@ def avg_pool1d_reference(input, kernel_size, stride=None, padding=0, ceil_mode=F
 
 
 @cpu_kernel
-def _avg_pool_forward_cpu(x, row_ends, rows, row_counts, column_ends, columns, column_counts, y, start, stop):
-    """x [N, H, W, C]; y [N, OH, OW, C]; the inputs of each window's rows and columns. One task a row of y."""
+def _avg_pool_forward_cpu(x, rows, row_counts, columns, column_counts, y, start, stop):
+    """x [N, H, W, C]; y [N, OH, OW, C]; rows [OH, 3] and columns [OW, 3], ranges of inputs. One task a row of y."""
     _, out_height, out_width, channels = y.shape
     for task in range(start, stop):
         n, i = task // out_height, task % out_height
         for j in range(out_width):
             is_first = True
-            for r in range(row_ends[i], row_ends[i + 1]):
-                h = rows[r]
-                for s in range(column_ends[j], column_ends[j + 1]):
-                    w = columns[s]
+            for h in range(rows[i, 0], rows[i, 1] + 1):
+                for w in range(columns[j, 0], columns[j, 1] + 1):
                     if is_first:
                         for c in range(unsigned(channels)):
                             y[n, i, j, c] = x[n, h, w, c]
@@ -113,7 +111,7 @@ def _avg_pool_forward_cpu(x, row_ends, rows, row_counts, column_ends, columns, c
 
 
 @cuda_kernel
-def _avg_pool_forward_cuda(x, row_ends, rows, row_counts, column_ends, columns, column_counts, y):
+def _avg_pool_forward_cuda(x, rows, row_counts, columns, column_counts, y):
     """As the CPU twin. One thread an element of y."""
     images, out_height, out_width, channels = y.shape
     task = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
@@ -121,35 +119,33 @@ def _avg_pool_forward_cuda(x, row_ends, rows, row_counts, column_ends, columns, 
     n, i, j = pixel // (out_height * out_width), pixel // out_width % out_height, pixel % out_width
     if n < images:
         total = y.dtype.type(0)
-        for r in range(row_ends[i], row_ends[i + 1]):
-            for s in range(column_ends[j], column_ends[j + 1]):
-                total += x[n, rows[r], columns[s], c]
+        for h in range(rows[i, 0], rows[i, 1] + 1):
+            for w in range(columns[j, 0], columns[j, 1] + 1):
+                total += x[n, h, w, c]
         y[n, i, j, c] = total / y.dtype.type(row_counts[i] * column_counts[j])
 
 
 avg_pool_forward = Kernel(
     cpu=_avg_pool_forward_cpu,
     cuda=_avg_pool_forward_cuda,
-    tasks=lambda x, row_ends, rows, row_counts, column_ends, columns, column_counts, y: y.shape[0] * y.shape[1],
-    work=lambda x, row_ends, rows, row_counts, column_ends, columns, column_counts, y: x.size + y.size,
-    blocks=lambda x, row_ends, rows, row_counts, column_ends, columns, column_counts, y: -(-y.size // BLOCK),
+    tasks=lambda x, rows, row_counts, columns, column_counts, y: y.shape[0] * y.shape[1],
+    work=lambda x, rows, row_counts, columns, column_counts, y: x.size + y.size,
+    blocks=lambda x, rows, row_counts, columns, column_counts, y: -(-y.size // BLOCK),
 )
 
 # ---------------------------------------------------------------- backward
 
 
 @cpu_kernel
-def _avg_pool_backward_cpu(dy, row_ends, rows, row_counts, column_ends, columns, column_counts, dx, start, stop):
-    """dy [N, OH, OW, C]; dx [N, H, W, C]; the windows that hold each row and column. One task a row of dx."""
+def _avg_pool_backward_cpu(dy, rows, row_counts, columns, column_counts, dx, start, stop):
+    """dy [N, OH, OW, C]; dx [N, H, W, C]; rows [H, 3] and columns [W, 3], ranges of windows. One task a row of dx."""
     _, height, width, channels = dx.shape
     for task in range(start, stop):
         n, h = task // height, task % height
         for w in range(width):
             is_first = True
-            for r in range(row_ends[h], row_ends[h + 1]):
-                i = rows[r]
-                for s in range(column_ends[w], column_ends[w + 1]):
-                    j = columns[s]
+            for i in range(rows[h, 0], rows[h, 1] + 1):
+                for j in range(columns[w, 0], columns[w, 1] + 1):
                     part = dx.dtype.type(1) / dx.dtype.type(row_counts[i] * column_counts[j])
                     if is_first:
                         for c in range(unsigned(channels)):
@@ -164,7 +160,7 @@ def _avg_pool_backward_cpu(dy, row_ends, rows, row_counts, column_ends, columns,
 
 
 @cuda_kernel
-def _avg_pool_backward_cuda(dy, row_ends, rows, row_counts, column_ends, columns, column_counts, dx):
+def _avg_pool_backward_cuda(dy, rows, row_counts, columns, column_counts, dx):
     """As the CPU twin. One thread an element of dx."""
     images, height, width, channels = dx.shape
     task = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
@@ -172,10 +168,8 @@ def _avg_pool_backward_cuda(dy, row_ends, rows, row_counts, column_ends, columns
     n, h, w = pixel // (height * width), pixel // width % height, pixel % width
     if n < images:
         total = dx.dtype.type(0)
-        for r in range(row_ends[h], row_ends[h + 1]):
-            i = rows[r]
-            for s in range(column_ends[w], column_ends[w + 1]):
-                j = columns[s]
+        for i in range(rows[h, 0], rows[h, 1] + 1):
+            for j in range(columns[w, 0], columns[w, 1] + 1):
                 total += dy[n, i, j, c] / dx.dtype.type(row_counts[i] * column_counts[j])
         dx[n, h, w, c] = total
 
@@ -183,9 +177,9 @@ def _avg_pool_backward_cuda(dy, row_ends, rows, row_counts, column_ends, columns
 avg_pool_backward = Kernel(
     cpu=_avg_pool_backward_cpu,
     cuda=_avg_pool_backward_cuda,
-    tasks=lambda dy, row_ends, rows, row_counts, column_ends, columns, column_counts, dx: dx.shape[0] * dx.shape[1],
-    work=lambda dy, row_ends, rows, row_counts, column_ends, columns, column_counts, dx: dx.size + dy.size,
-    blocks=lambda dy, row_ends, rows, row_counts, column_ends, columns, column_counts, dx: -(-dx.size // BLOCK),
+    tasks=lambda dy, rows, row_counts, columns, column_counts, dx: dx.shape[0] * dx.shape[1],
+    work=lambda dy, rows, row_counts, columns, column_counts, dx: dx.size + dy.size,
+    blocks=lambda dy, rows, row_counts, columns, column_counts, dx: -(-dx.size // BLOCK),
 )
 
 # ---------------------------------------------------------------- autograd
@@ -202,9 +196,7 @@ class AvgPoolOp(Op):
         shape = (images.shape[0], len(rows.counts), len(columns.counts), images.shape[3])
         y = ctx.empty(*shape, dtype=x.dtype)
         if y.size:
-            avg_pool_forward(
-                images, rows.input_ends, rows.inputs, rows.counts, columns.input_ends, columns.inputs, columns.counts, y
-            )
+            avg_pool_forward(images, rows.inputs, rows.counts, columns.inputs, columns.counts, y)
         return from_images(y, dims, ctx.rank)
 
     @staticmethod
@@ -213,16 +205,7 @@ class AvgPoolOp(Op):
         dx = ctx.empty(*ctx.image_shape, dtype=dy.dtype)
         if dx.size:
             dy = as_images(dy, ctx.dims)
-            avg_pool_backward(
-                dy,
-                rows.output_ends,
-                rows.outputs,
-                rows.counts,
-                columns.output_ends,
-                columns.outputs,
-                columns.counts,
-                dx,
-            )
+            avg_pool_backward(dy, rows.outputs, rows.counts, columns.outputs, columns.counts, dx)
         return from_images(dx, ctx.dims, ctx.rank), None, None, None
 
 

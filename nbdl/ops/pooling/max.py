@@ -93,8 +93,8 @@ def _larger(value, here, best, where):
 
 
 @cpu_kernel
-def _max_pool_forward_cpu(x, row_ends, rows, column_ends, columns, y, place, start, stop):
-    """x [N, H, W, C]; y, place [N, OH, OW, C]; the inputs of each window's rows and columns. One task a row of y.
+def _max_pool_forward_cpu(x, rows, columns, y, place, start, stop):
+    """x [N, H, W, C]; y, place [N, OH, OW, C]; rows [OH, 3], columns [OW, 3], ranges of inputs. One task a row of y.
 
     Three columns go together: y and place are then fetched and stored a third as often. Where fewer are left, the last
     one is looked at again, which changes nothing.
@@ -104,12 +104,13 @@ def _max_pool_forward_cpu(x, row_ends, rows, column_ends, columns, y, place, sta
     for task in range(start, stop):
         n, i = task // out_height, task % out_height
         for j in range(out_width):
+            first, last, step = columns[j, 0], columns[j, 1], columns[j, 2]
             is_first = True
-            last = column_ends[j + 1] - 1
-            for r in range(row_ends[i], row_ends[i + 1]):
-                h = rows[r]
-                for s in range(column_ends[j], last + 1, 3):
-                    u, v, w = columns[s], columns[min(s + 1, last)], columns[min(s + 2, last)]
+            h = rows[i, 0]
+            while h <= rows[i, 1]:
+                u = first
+                while u <= last:
+                    v, w = min(u + step, last), min(u + 2 * step, last)
                     place_u = place.dtype.type(h * width + u)
                     place_v = place.dtype.type(h * width + v)
                     place_w = place.dtype.type(h * width + w)
@@ -127,6 +128,8 @@ def _max_pool_forward_cpu(x, row_ends, rows, column_ends, columns, y, place, sta
                             best, where = _larger(x[n, h, w, c], place_w, best, where)
                             y[n, i, j, c] = best
                             place[n, i, j, c] = where
+                    u += 3 * step
+                h += rows[i, 2]
             if is_first:  # steps of a dilated kernel can miss the whole input
                 for c in range(unsigned(channels)):
                     y[n, i, j, c] = -np.inf
@@ -134,7 +137,7 @@ def _max_pool_forward_cpu(x, row_ends, rows, column_ends, columns, y, place, sta
 
 
 @cuda_kernel
-def _max_pool_forward_cuda(x, row_ends, rows, column_ends, columns, y, place):
+def _max_pool_forward_cuda(x, rows, columns, y, place):
     """As the CPU twin. One thread an element of y."""
     images, out_height, out_width, channels = y.shape
     task = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
@@ -143,12 +146,16 @@ def _max_pool_forward_cuda(x, row_ends, rows, column_ends, columns, y, place):
     if n < images:
         best = y.dtype.type(-np.inf)
         where = place.dtype.type(-1)
-        for r in range(row_ends[i], row_ends[i + 1]):
-            for s in range(column_ends[j], column_ends[j + 1]):
-                value = x[n, rows[r], columns[s], c]
+        h = rows[i, 0]
+        while h <= rows[i, 1]:
+            w = columns[j, 0]
+            while w <= columns[j, 1]:
+                value = x[n, h, w, c]
                 if value > best or value != value or where < 0:
                     best = value
-                    where = place.dtype.type(rows[r] * x.shape[2] + columns[s])
+                    where = place.dtype.type(h * x.shape[2] + w)
+                w += columns[j, 2]
+            h += rows[i, 2]
         y[n, i, j, c] = best
         place[n, i, j, c] = where
 
@@ -156,9 +163,9 @@ def _max_pool_forward_cuda(x, row_ends, rows, column_ends, columns, y, place):
 max_pool_forward = Kernel(
     cpu=_max_pool_forward_cpu,
     cuda=_max_pool_forward_cuda,
-    tasks=lambda x, row_ends, rows, column_ends, columns, y, place: y.shape[0] * y.shape[1],
-    work=lambda x, row_ends, rows, column_ends, columns, y, place: x.size + y.size,
-    blocks=lambda x, row_ends, rows, column_ends, columns, y, place: -(-y.size // BLOCK),
+    tasks=lambda x, rows, columns, y, place: y.shape[0] * y.shape[1],
+    work=lambda x, rows, columns, y, place: x.size + y.size,
+    blocks=lambda x, rows, columns, y, place: -(-y.size // BLOCK),
 )
 
 TOP_LEFT, TOP_RIGHT, BOTTOM_LEFT, BOTTOM_RIGHT = (np.uint8(place) for place in range(4))
@@ -211,18 +218,18 @@ max_pool_2x2_forward = Kernel(
 
 
 @cpu_kernel
-def _max_pool_backward_cpu(dy, place, row_ends, rows, column_ends, columns, dx, start, stop):
-    """dy, place [N, OH, OW, C]; dx [N, H, W, C]; the windows that hold each row and column. One task a row of dx."""
+def _max_pool_backward_cpu(dy, place, rows, columns, dx, start, stop):
+    """dy, place [N, OH, OW, C]; dx [N, H, W, C]; rows [H, 3], columns [W, 3], ranges of windows. One task a row."""
     _, height, width, channels = dx.shape
     for task in range(start, stop):
         n, h = task // height, task % height
         for w in range(width):
             here = place.dtype.type(h * width + w)
             is_first = True
-            for r in range(row_ends[h], row_ends[h + 1]):
-                i = rows[r]
-                for s in range(column_ends[w], column_ends[w + 1]):
-                    j = columns[s]
+            i = rows[h, 0]
+            while i <= rows[h, 1]:
+                j = columns[w, 0]
+                while j <= columns[w, 1]:
                     if is_first:
                         for c in range(unsigned(channels)):
                             gradient = dy[n, i, j, c]
@@ -232,13 +239,15 @@ def _max_pool_backward_cpu(dy, place, row_ends, rows, column_ends, columns, dx, 
                         for c in range(unsigned(channels)):
                             gradient = dy[n, i, j, c]
                             dx[n, h, w, c] += gradient if place[n, i, j, c] == here else dx.dtype.type(0)
+                    j += columns[w, 2]
+                i += rows[h, 2]
             if is_first:
                 for c in range(unsigned(channels)):
                     dx[n, h, w, c] = 0
 
 
 @cuda_kernel
-def _max_pool_backward_cuda(dy, place, row_ends, rows, column_ends, columns, dx):
+def _max_pool_backward_cuda(dy, place, rows, columns, dx):
     """As the CPU twin. One thread an element of dx."""
     images, height, width, channels = dx.shape
     task = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
@@ -246,19 +255,23 @@ def _max_pool_backward_cuda(dy, place, row_ends, rows, column_ends, columns, dx)
     n, h, w = pixel // (height * width), pixel // width % height, pixel % width
     if n < images:
         total = dx.dtype.type(0)
-        for r in range(row_ends[h], row_ends[h + 1]):
-            for s in range(column_ends[w], column_ends[w + 1]):
-                if place[n, rows[r], columns[s], c] == h * width + w:
-                    total += dy[n, rows[r], columns[s], c]
+        i = rows[h, 0]
+        while i <= rows[h, 1]:
+            j = columns[w, 0]
+            while j <= columns[w, 1]:
+                if place[n, i, j, c] == h * width + w:
+                    total += dy[n, i, j, c]
+                j += columns[w, 2]
+            i += rows[h, 2]
         dx[n, h, w, c] = total
 
 
 max_pool_backward = Kernel(
     cpu=_max_pool_backward_cpu,
     cuda=_max_pool_backward_cuda,
-    tasks=lambda dy, place, row_ends, rows, column_ends, columns, dx: dx.shape[0] * dx.shape[1],
-    work=lambda dy, place, row_ends, rows, column_ends, columns, dx: dx.size + dy.size,
-    blocks=lambda dy, place, row_ends, rows, column_ends, columns, dx: -(-dx.size // BLOCK),
+    tasks=lambda dy, place, rows, columns, dx: dx.shape[0] * dx.shape[1],
+    work=lambda dy, place, rows, columns, dx: dx.size + dy.size,
+    blocks=lambda dy, place, rows, columns, dx: -(-dx.size // BLOCK),
 )
 
 
@@ -324,7 +337,7 @@ class MaxPoolOp(Op):
         kind = np.int64 if return_indices or height * width > MOST_INT32 else np.int32
         y, place = ctx.empty(*shape, dtype=x.dtype), ctx.empty(*shape, dtype=kind)
         if y.size:
-            max_pool_forward(images, rows.input_ends, rows.inputs, columns.input_ends, columns.inputs, y, place)
+            max_pool_forward(images, rows.inputs, columns.inputs, y, place)
         ctx.save(place)
         y = from_images(y, dims, ctx.rank)
         return (y, from_images(place, dims, ctx.rank)) if return_indices else y
@@ -336,7 +349,7 @@ class MaxPoolOp(Op):
         dx = ctx.empty(*ctx.image_shape, dtype=dy.dtype)
         if dx.size:
             dy = as_images(dy, ctx.dims)
-            max_pool_backward(dy, place, rows.output_ends, rows.outputs, columns.output_ends, columns.outputs, dx)
+            max_pool_backward(dy, place, rows.outputs, columns.outputs, dx)
         return from_images(dx, ctx.dims, ctx.rank), None, None, None, None
 
 

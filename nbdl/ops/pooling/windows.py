@@ -1,10 +1,12 @@
 r"""Where the windows of a pooling layer lie: for each output its inputs, and for each input the outputs that use it.
 
 Along one dimension of $I$ inputs, window $o$ of a kernel of size $K$ with stride $s$, padding $p$ and dilation $d$
-covers the inputs $o s - p + k d$ for $0 \le k < K$, as far as they exist; an adaptive one those from
-$\lfloor o I / O \rfloor$ up to, and without, $\lceil (o + 1) I / O \rceil$. Both are kept as lists, so that a
-kernel needs no case for borders, and the backward pass, which asks which windows hold an input, is a walk along a list
-too. Windows of images are products: a window along the rows times one along the columns.
+covers the inputs $o s - p + k d$ for $0 \le k < K$, as far as they exist: a range with step $d$. The windows that hold
+input $i$ are those with $i + p - o s = k d$, a range of $o$ with step $d / \gcd(s, d)$. An adaptive window covers the
+inputs from $\lfloor o I / O \rfloor$ up to, and without, $\lceil (o + 1) I / O \rceil$; input $i$ lies in the windows
+from $\lfloor i O / I \rfloor$ up to, and without, $\lceil (i + 1) O / I \rceil$. All of these are kept as tables of
+ranges, so that a kernel needs no case for borders, and the backward pass, which asks which windows hold an input, reads
+a table too. Windows of images are products: a window along the rows times one along the columns.
 
 The tables depend on sizes alone. They are made once and kept.
 """
@@ -31,32 +33,19 @@ class Windows(NamedTuple):
     """The windows along one dimension.
 
     Attributes:
-        input_ends: [O + 1]: the inputs of window o are `inputs[input_ends[o]:input_ends[o + 1]]`.
-        inputs: The inputs of all windows, one window after the other.
-        output_ends: [I + 1]: the windows that hold input i are `outputs[output_ends[i]:output_ends[i + 1]]`.
-        outputs: The windows of all inputs.
+        inputs: [O, 3], of each window the first input, the last one and the step between; none if the last is less.
+        outputs: [I, 3], of each input the first window that holds it, the last one and the step between.
         counts: [O], how many inputs each window has; an average may count padding too.
     """
 
-    input_ends: np.ndarray
     inputs: np.ndarray
-    output_ends: np.ndarray
     outputs: np.ndarray
     counts: np.ndarray
 
 
-def _windows(members: Sequence[Sequence[int]], size: int, counts: Sequence[int]) -> Windows:
-    """The table of windows, from the inputs of each."""
-    users: list[list[int]] = [[] for _ in range(size)]
-    for output, inputs in enumerate(members):
-        for place in inputs:
-            users[place].append(output)
-    return Windows(*_listed(members), *_listed(users), np.array(counts, np.int64))
-
-
-def _listed(lists: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    ends = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-    return ends, np.array([member for members in lists for member in members], np.int64)
+def _ranges(first: np.ndarray, last: np.ndarray, step: int) -> np.ndarray:
+    """[n, 3]: rows of first, last, step."""
+    return np.stack([first, last, np.full_like(first, step)], axis=1)
 
 
 @functools.lru_cache(CACHED)
@@ -83,17 +72,41 @@ def sliding_windows(
             f"kernel_size: expected windows of at most {size + 2 * padding}, the size of the input with its padding, "
             f"got {reach}"
         )
-    starts = range(-padding, count * stride - padding, stride)
-    members = [[place for place in range(start, start + reach, dilation) if 0 <= place < size] for start in starts]
-    counts = [min(start + kernel, size + padding) - start for start in starts] if count_padding else map(len, members)
-    return _windows(members, size, [divisor] * count if divisor is not None else list(counts))
+    starts = np.arange(count, dtype=np.int64) * stride - padding
+    first = starts - np.minimum(starts, 0) // dilation * dilation
+    last = starts + np.minimum((size - 1 - starts) // dilation, kernel - 1) * dilation
+    if divisor is not None:
+        counts = np.full_like(starts, divisor)
+    elif count_padding:
+        counts = np.minimum(starts + kernel, size + padding) - starts
+    else:
+        counts = (last - first) // dilation + 1
+    return Windows(_ranges(first, last, dilation), _holders(size, count, kernel, stride, padding, dilation), counts)
+
+
+def _holders(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
+    """[size, 3]: the sliding windows that hold each input."""
+    step = dilation // math.gcd(stride, dilation)
+    place = np.arange(size, dtype=np.int64) + padding
+    lowest = np.maximum(-((dilation * (kernel - 1) - place) // stride), 0)
+    highest = np.minimum(place // stride, count - 1)
+    candidates = lowest[:, None] + np.arange(step)
+    on_grid = (place[:, None] - candidates * stride) % dilation == 0
+    first = np.where(on_grid.any(axis=1), lowest + on_grid.argmax(axis=1), count)
+    return _ranges(first, highest - (highest - first) % step, step)
 
 
 @functools.lru_cache(CACHED)
 def adaptive_windows(size: int, count: int) -> Windows:
-    """`count` windows that share the inputs as evenly as they can; neighbours may overlap by one."""
-    members = [range(output * size // count, -(-(output + 1) * size // count)) for output in range(count)]
-    return _windows(members, size, [len(window) for window in members])
+    """`count` windows that share the inputs as evenly as they can; neighbours may overlap."""
+    inputs, outputs = _shares(count, size), _shares(size, count)
+    return Windows(inputs, outputs, inputs[:, 1] - inputs[:, 0] + 1)
+
+
+def _shares(parts: int, size: int) -> np.ndarray:
+    """[parts, 3]: the part of `size` elements that belongs to each part, elements on an edge to both neighbours."""
+    part = np.arange(parts, dtype=np.int64)
+    return _ranges(part * size // max(parts, 1), -(-(part + 1) * size // max(parts, 1)) - 1, 1)
 
 
 def lines_as_images(windows: Sequence[Windows]) -> Sequence[Windows]:
