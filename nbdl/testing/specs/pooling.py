@@ -96,7 +96,8 @@ def with_ties(dims: int, draw: Draw) -> dict[str, Any]:
     """Equal elements, minus infinity and NaN: which of them is taken shows in the indices."""
     arguments = max_windows(dims, draw, ties=True)
     x = arguments["input"].copy()
-    x[draw.rng.random(x.shape) < 0.2] = draw.choice((-np.inf, np.nan))
+    x[draw.rng.random(x.shape) < 0.2] = -np.inf
+    x[draw.rng.random(x.shape) < 0.2] = np.nan
     return {**arguments, "input": x, "return_indices": True}
 
 
@@ -160,18 +161,22 @@ def powers(dims: int, draw: Draw) -> dict[str, Any]:
 def unpooled(dims: int, draw: Draw) -> dict[str, Any]:
     """Each element to a place of its own."""
     x = image(draw, dims)
-    kernels = tuple(draw.integer(2, 3) for _ in range(dims))
-    arguments: dict[str, Any] = {"input": x, "kernel_size": kernels if draw.boolean() else kernels[0]}
-    kernels = kernels if arguments["kernel_size"] == kernels else kernels[:1] * dims
-    sizes = [size * kernel for size, kernel in zip(x.shape[-dims:], kernels, strict=True)]
+    kernel, stride = draw.integer(2, 3), draw.integer(2, 3)
+    arguments: dict[str, Any] = {"input": x, "kernel_size": draw.choice((kernel, (kernel,) * dims))}
     if draw.boolean():
-        sizes = [size + draw.integer(-1, 1) for size in sizes]
+        arguments["stride"] = stride
+    else:
+        stride = kernel
+    padding = draw.integer(0, 1) if min(x.shape[-dims:]) > 1 else 0
+    arguments["padding"] = padding
+    sizes = [(size - 1) * stride + kernel - 2 * padding for size in x.shape[-dims:]]
+    if draw.boolean():
+        sizes = [max(size + draw.integer(-1, 1), least) for size, least in zip(sizes, x.shape[-dims:], strict=True)]
         arguments["output_size"] = tuple(sizes) if draw.boolean() else (*(x.shape[:-dims])[-2:], *sizes)
         if len(arguments["output_size"]) not in (dims, dims + 2):
             arguments["output_size"] = tuple(sizes)
     plane, wanted = int(np.prod(sizes)), int(np.prod(x.shape[-dims:]))
-    outer = int(np.prod(x.shape[:-dims]))
-    places = [draw.rng.permutation(max(plane, wanted))[:wanted] % plane for _ in range(outer)]
+    places = [draw.rng.permutation(plane)[:wanted] for _ in range(int(np.prod(x.shape[:-dims])))]
     arguments["indices"] = np.array(places, np.int64).reshape(x.shape)
     return arguments
 
