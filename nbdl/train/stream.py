@@ -8,7 +8,6 @@ Trajectories".
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -53,10 +52,7 @@ class StreamTrainer(Trainer):
         return self.loss(scores.reshape(-1, scores.shape[-1]), targets.reshape(-1)), targets.numel()
 
     def evaluate(self, loader: Any) -> dict[str, float]:
-        """The mean loss over all tokens of a stream, read from its beginning with the model in evaluation mode.
-
-        Also `perplexity`, $e^{loss}$: between as many tokens does the model hesitate, on average.
-        """
+        """The mean loss over all tokens of a stream, read from its beginning with the model in evaluation mode."""
         was_training, kept = self.model.training, self.memory
         self.model.eval()
         total, count = 0.0, 0
@@ -67,7 +63,7 @@ class StreamTrainer(Trainer):
                 count += tokens
         self.model.train(was_training)
         self.memory = kept
-        return {"loss": total / count, "perplexity": math.exp(min(total / count, 700.0))}
+        return {"loss": total / count}
 
     def state_dict(self) -> dict[str, Any]:
         """As for `Trainer`, with the memory."""
