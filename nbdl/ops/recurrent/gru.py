@@ -45,6 +45,8 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.matmul.linear import sum_columns
+from nbdl.ops.recurrent.gates import sigmoid as gate_sigmoid
+from nbdl.ops.recurrent.gates import tanh as gate_tanh
 from nbdl.ops.recurrent.layers import run_cell, run_layers, run_layers_reference
 from nbdl.ops.recurrent.products import add_row, copy_row, multiply_rows, pack_columns, pack_rows, packed_dot, padded
 from nbdl.ops.recurrent.schedule import ACTIVE, BEFORE, FIRST, NEXT, REMAIN, Schedule
@@ -90,10 +92,10 @@ def gru_cell_reference(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 def _update(gates, product, hidden, state, result, one):
     """From r and z before their nonlinearity and the input's share of n, [3H] in place, and q [H]: the next state."""
     for j in range(2 * hidden):
-        gates[j] = sigmoid(gates[j])
+        gates[j] = gate_sigmoid(gates[j])
     z, n = advance(gates, hidden), advance(gates, 2 * hidden)
     for j in range(hidden):
-        n[j] = tanh(n[j] + gates[j] * product[j])
+        n[j] = gate_tanh(n[j] + gates[j] * product[j])
     for j in range(hidden):
         result[j] = (one - z[j]) * n[j] + z[j] * state[j]
 

@@ -144,6 +144,12 @@ def _check_batch_sizes(batch_sizes: Tensor, input: Tensor) -> tuple[int, ...]:
     return sizes
 
 
+def _check_tensor(state: Any) -> Tensor:
+    if not isinstance(state, Tensor):
+        raise ArgumentTypeError(f"hx: expected a Tensor, got {type(state).__name__}")
+    return state
+
+
 def _check_weights(
     input: Tensor,
     states: Sequence[Tensor],
@@ -156,7 +162,7 @@ def _check_weights(
 ) -> list[list[Tensor | None]]:
     """The weights of each layer and direction: W_ih, W_hh, b_ih, b_hh, and W_hr where the state is a projection."""
     for state in states:
-        check_rank("hx", check_same_dtype("hx", state, "input", input), 3)
+        check_rank("hx", check_same_dtype("hx", _check_tensor(state), "input", input), 3)
     p, hidden = states[0].shape[2], states[-1].shape[2]
     projected = p != hidden
     each = 2 + 2 * has_biases + projected
@@ -200,7 +206,7 @@ def run_cell(
     batch, features = input.shape
     hidden = check_rank("w_hh", w_hh, 2).shape[1]
     for state in states:
-        check_same_dtype("hx", check_shape("hx", state, (batch, hidden)), "input", input)
+        check_same_dtype("hx", check_shape("hx", _check_tensor(state), (batch, hidden)), "input", input)
     shapes = ((gates * hidden, features), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,))
     for name, weight, shape in zip(("w_ih", "w_hh", "b_ih", "b_hh"), (w_ih, w_hh, b_ih, b_hh), shapes, strict=True):
         if weight is not None:

@@ -45,6 +45,8 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.matmul.linear import sum_columns
+from nbdl.ops.recurrent.gates import sigmoid as gate_sigmoid
+from nbdl.ops.recurrent.gates import tanh as gate_tanh
 from nbdl.ops.recurrent.layers import run_cell, run_layers, run_layers_reference
 from nbdl.ops.recurrent.products import (
     add_row,
@@ -63,6 +65,10 @@ from nbdl.runtime.gemm.plan import PARALLEL_WORK
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.simd import advance, pointer
 from nbdl.runtime.vecmath import sigmoid, tanh
+
+JOINED_BYTES = 1 << 19
+"""Bytes of W_hh, W_ih and biases side by side up to which one product a step does for all: the second cache keeps them.
+Larger ones are read once for all steps, where that is possible."""
 
 # ---------------------------------------------------------------- reference
 
@@ -99,40 +105,48 @@ def lstm_cell_reference(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 def _activate(gates, hidden):
     """gates [4H] of one row, each through its nonlinearity, in place."""
     for j in range(2 * hidden):
-        gates[j] = sigmoid(gates[j])
+        gates[j] = gate_sigmoid(gates[j])
     candidate = advance(gates, 2 * hidden)
     for j in range(hidden):
-        candidate[j] = tanh(candidate[j])
+        candidate[j] = gate_tanh(candidate[j])
     output = advance(gates, 3 * hidden)
     for j in range(hidden):
-        output[j] = sigmoid(output[j])
+        output[j] = gate_sigmoid(output[j])
 
 
 @cpu_function
-def _update(gates, hidden, cell, next_cell, tanh_cell, result):
-    """From activated gates [4H] and the cell state [H]: the next one, its tanh, and m."""
+def _update(gates, hidden, cell, next_cell, result):
+    """From activated gates [4H] and the cell state [H]: the next one, and m."""
     f, g, o = advance(gates, hidden), advance(gates, 2 * hidden), advance(gates, 3 * hidden)
     for j in range(hidden):
         value = f[j] * cell[j] + gates[j] * g[j]
         next_cell[j] = value
-        squashed = tanh(value)
-        tanh_cell[j] = squashed
-        result[j] = o[j] * squashed
+        result[j] = o[j] * gate_tanh(value)
+
+
+@cpu_function
+def _append_input(state, x, features, ones, one):
+    """state = x [I], then some ones."""
+    copy_row(x, state, features)
+    for k in range(ones):
+        state[features + k] = one
 
 
 @cpu_kernel
 def _lstm_forward_cpu(
-    gates, h0, c0, weight, bias, projection, y, states, cells, tanh_cells, hidden, h, c, steps, shares, start, stop
+    x, ones, gates, h0, c0, weight, bias, projection, y, states, cells, hidden, h, c, steps, shares, start, stop
 ):  # fmt: skip
-    """gates [R, 4H]: W_ih x + b_ih on entry, activated gates on exit. y [R, P]; h0, h [N, P]; c0, c [N, H].
+    """gates [R, 4H]: activated on exit. y [R, P]; h0, h [N, P]; c0, c [N, H].
 
-    weight: W_hh packed; bias [4H] or empty; projection: W_hr packed, or empty. states [R, stride], cells [R, H]: the
-    state before each row; tanh_cells [R, H]; hidden [R, H]: m before the projection, unused without one.
-    One task a share of the sequences.
+    x [R, I]: weight is W_hh, W_ih and `ones` biases side by side, packed. Or x is empty: gates are W_ih x + b_ih on
+    entry, weight is W_hh alone, and bias [4H] is its bias, or empty. projection: W_hr packed, or empty.
+    states [R, stride], cells [R, H]: the state before each row, in `states` followed by x and the ones; hidden [R, H]:
+    m before the projection, unused without one. One task a share of the sequences.
     """
-    size, p = c0.shape[1], h0.shape[1]
-    stride, width = states.shape[1], weight.shape[2]
-    projected = projection.shape[0] > 0
+    size, p, features = c0.shape[1], h0.shape[1], x.shape[1]
+    stride, depth, width = states.shape[1], weight.shape[1], weight.shape[2]
+    joined, projected = x.shape[0] > 0, projection.shape[0] > 0
+    one = gates.dtype.type(1)
     for task in range(start, stop):
         for s in range(steps.shape[0]):
             first, follows = steps[s, FIRST], steps[s, NEXT]
@@ -142,10 +156,13 @@ def _lstm_forward_cpu(
                 copy_row(pointer(c0, b * size), pointer(cells, (first + b) * size), size)
             if low >= high:
                 continue
+            if joined:
+                for row in range(first + low, first + high):
+                    _append_input(pointer(states, row * stride + p), pointer(x, row * features), features, ones, one)
             multiply_rows(
-                high - low, p, pointer(states, (first + low) * stride), stride, pointer(weight, 0), width,
-                pointer(bias, 0), bias.shape[0] > 0, pointer(gates, (first + low) * 4 * size), 4 * size, 1.0, -np.inf,
-                4 * size,
+                high - low, depth, pointer(states, (first + low) * stride), stride, pointer(weight, 0), width,
+                pointer(bias, 0), bias.shape[0] > 0, pointer(gates, (first + low) * 4 * size), 4 * size,
+                0.0 if joined else 1.0, -np.inf, 4 * size,
             )  # fmt: skip
             for b in range(low, high):
                 row = first + b
@@ -153,10 +170,7 @@ def _lstm_forward_cpu(
                 next_cell = pointer(cells, (follows + b) * size) if goes_on else pointer(c, b * size)
                 result = pointer(hidden, row * size) if projected else pointer(y, row * size)
                 _activate(pointer(gates, row * 4 * size), size)
-                _update(
-                    pointer(gates, row * 4 * size), size, pointer(cells, row * size), next_cell,
-                    pointer(tanh_cells, row * size), result,
-                )  # fmt: skip
+                _update(pointer(gates, row * 4 * size), size, pointer(cells, row * size), next_cell, result)
             if projected:
                 multiply_rows(
                     high - low, size, pointer(hidden, (first + low) * size), size, pointer(projection, 0), width,
@@ -170,10 +184,11 @@ def _lstm_forward_cpu(
 
 @cuda_kernel
 def _lstm_forward_cuda(
-    gates, h0, c0, weight, bias, projection, y, states, cells, tanh_cells, hidden, h, c, steps, shares
+    x, ones, gates, h0, c0, weight, bias, projection, y, states, cells, hidden, h, c, steps, shares
 ):  # fmt: skip
     """As the CPU twin. One block a sequence; a thread owns the columns threadIdx.x, + BLOCK, ..."""
-    size, p = c0.shape[1], h0.shape[1]
+    size, p, features = c0.shape[1], h0.shape[1], x.shape[1]
+    joined = x.shape[0] > 0
     b = cuda.blockIdx.x
     for s in range(steps.shape[0]):
         if b < steps[s, ACTIVE]:
@@ -184,18 +199,23 @@ def _lstm_forward_cuda(
                     states[row, j] = h0[b, j]
                 for j in range(cuda.threadIdx.x, size, BLOCK):
                     cells[row, j] = c0[b, j]
+            if joined:
+                for j in range(cuda.threadIdx.x, features, BLOCK):
+                    states[row, p + j] = x[row, j]
+                for j in range(cuda.threadIdx.x, ones, BLOCK):
+                    states[row, p + features + j] = 1
             cuda.syncthreads()
             for j in range(cuda.threadIdx.x, 4 * size, BLOCK):
-                value = gates[row, j] + packed_dot(states, row, p, weight, j, 0)
+                value = packed_dot(states, row, weight.shape[1], weight, j, 0)
+                if not joined:
+                    value += gates[row, j]
                 if bias.shape[0] > 0:
                     value += bias[j]
                 gates[row, j] = tanh(value) if 2 * size <= j and j < 3 * size else sigmoid(value)
             cuda.syncthreads()
             for j in range(cuda.threadIdx.x, size, BLOCK):
                 value = gates[row, size + j] * cells[row, j] + gates[row, j] * gates[row, 2 * size + j]
-                squashed = tanh(value)
-                result = gates[row, 3 * size + j] * squashed
-                tanh_cells[row, j] = squashed
+                result = gates[row, 3 * size + j] * tanh(value)
                 if goes_on:
                     cells[next_row, j] = value
                 else:
@@ -219,7 +239,7 @@ lstm_forward = Kernel(
     cuda=_lstm_forward_cuda,
     tasks=lambda *arguments: arguments[-1].shape[0] - 1,
     work=lambda *arguments: arguments[-1].shape[0] * PARALLEL_WORK,
-    blocks=lambda gates, h0, *_: h0.shape[0],
+    blocks=lambda x, ones, gates, h0, *_: h0.shape[0],
     requires=register_tile_driver,
 )
 
@@ -227,12 +247,14 @@ lstm_forward = Kernel(
 
 
 @cpu_function
-def _cell_backward(gates, hidden, cell, tanh_cell, dm, dc, dgates, one):
+def _cell_backward(gates, hidden, cell, dm, dc, dgates, one):
     """Of one row: dgates [4H] from activated gates [4H], the cell state [H] before it, and dm [H]; dc [H] in place."""
     f, g, o = advance(gates, hidden), advance(gates, 2 * hidden), advance(gates, 3 * hidden)
     df, dg, do = advance(dgates, hidden), advance(dgates, 2 * hidden), advance(dgates, 3 * hidden)
+    for j in range(hidden):  # in a loop of its own: with all the products below it would not fit into the registers
+        do[j] = gate_tanh(f[j] * cell[j] + gates[j] * g[j])
     for j in range(hidden):
-        squashed = tanh_cell[j]
+        squashed = do[j]
         total = dc[j] + dm[j] * o[j] * (one - squashed * squashed)
         dgates[j] = total * g[j] * gates[j] * (one - gates[j])
         df[j] = total * cell[j] * f[j] * (one - f[j])
@@ -243,13 +265,13 @@ def _cell_backward(gates, hidden, cell, tanh_cell, dm, dc, dgates, one):
 
 @cpu_kernel
 def _lstm_backward_cpu(
-    gates, dy, cells, tanh_cells, weight, projection, dh, dc, dgates, totals, dhidden, steps, shares, start, stop
+    gates, dy, cells, weight, projection, dh, dc, dgates, totals, dhidden, wants_dh, steps, shares, start, stop
 ):  # fmt: skip
     """gates [R, 4H] activated; dy [R, P]; dh [N, P], dc [N, H]: of the final states on entry, of the first on exit.
 
-    cells, tanh_cells [R, H] of the forward pass; weight: W_hh packed for products with dgates [R, stride]. With a
-    projection, packed, totals [R, P] is the gradient of every result and dhidden [N, H] is room for dm.
-    One task a share of the sequences.
+    cells [R, H] of the forward pass; weight: W_hh packed for products with dgates [R, stride]. With a projection,
+    packed, totals [R, P] is the gradient of every result and dhidden [N, H] is room for dm. Unless wants_dh, the
+    gradient of the first state is left out. One task a share of the sequences.
     """
     size, p = dc.shape[1], dh.shape[1]
     stride, width = dgates.shape[1], weight.shape[2]
@@ -274,18 +296,19 @@ def _lstm_backward_cpu(
                 row = first + b
                 dm = pointer(dhidden, b * size) if projected else pointer(dh, b * size)
                 _cell_backward(
-                    pointer(gates, row * 4 * size), size, pointer(cells, row * size), pointer(tanh_cells, row * size),
-                    dm, pointer(dc, b * size), pointer(dgates, row * stride), one,
+                    pointer(gates, row * 4 * size), size, pointer(cells, row * size), dm, pointer(dc, b * size),
+                    pointer(dgates, row * stride), one,
                 )  # fmt: skip
-            multiply_rows(
-                high - low, 4 * size, pointer(dgates, (first + low) * stride), stride, pointer(weight, 0), width,
-                pointer(dy, 0), False, pointer(dh, low * p), p, 0.0, -np.inf, p,
-            )  # fmt: skip
+            if s or wants_dh:
+                multiply_rows(
+                    high - low, 4 * size, pointer(dgates, (first + low) * stride), stride, pointer(weight, 0), width,
+                    pointer(dy, 0), False, pointer(dh, low * p), p, 0.0, -np.inf, p,
+                )  # fmt: skip
 
 
 @cuda_kernel
 def _lstm_backward_cuda(
-    gates, dy, cells, tanh_cells, weight, projection, dh, dc, dgates, totals, dhidden, steps, shares
+    gates, dy, cells, weight, projection, dh, dc, dgates, totals, dhidden, wants_dh, steps, shares
 ):  # fmt: skip
     """As the CPU twin. One block a sequence; a thread owns the columns threadIdx.x, + BLOCK, ..."""
     size, p = dc.shape[1], dh.shape[1]
@@ -303,7 +326,7 @@ def _lstm_backward_cuda(
                 dm = packed_dot(dh, b, p, projection, j, 0) if projection.shape[0] > 0 else dh[b, j]
                 i, f = gates[row, j], gates[row, size + j]
                 g, o = gates[row, 2 * size + j], gates[row, 3 * size + j]
-                squashed = tanh_cells[row, j]
+                squashed = tanh(f * cells[row, j] + i * g)
                 total = dc[b, j] + dm * o * (one - squashed * squashed)
                 dgates[row, j] = total * g * i * (one - i)
                 dgates[row, size + j] = total * cells[row, j] * f * (one - f)
@@ -320,7 +343,7 @@ lstm_backward = Kernel(
     cuda=_lstm_backward_cuda,
     tasks=lambda *arguments: arguments[-1].shape[0] - 1,
     work=lambda *arguments: arguments[-1].shape[0] * PARALLEL_WORK,
-    blocks=lambda gates, dy, cells, tanh_cells, weight, projection, dh, *_: dh.shape[0],
+    blocks=lambda gates, dy, cells, weight, projection, dh, *_: dh.shape[0],
     requires=register_tile_driver,
 )
 
@@ -332,36 +355,39 @@ class LSTMOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, plan: Schedule):
-        dtype, rows = x.dtype, x.shape[0]
-        (batch, p), size = h0.shape, c0.shape[1]
-        gates = memory.empty((rows, 4 * size), dtype)
-        gemm(x, weight_ih.T, gates, None if bias_ih is None else arrays.contiguous(bias_ih))
-        none, no_panels = memory.empty((0,), dtype), memory.empty((0, 0, 0), dtype)
+        dtype, (rows, features), (batch, p), size = x.dtype, x.shape, h0.shape, c0.shape[1]
+        ones = 0 if bias_ih is None else 2
+        ctx.joined = joined = (p + features + ones) * 4 * size * dtype.itemsize <= JOINED_BYTES
+        gates, none = memory.empty((rows, 4 * size), dtype), memory.empty((0,), dtype)
+        weight_hh = arrays.contiguous(weight_hh)
+        if joined:
+            biases = [] if bias_ih is None else [bias_ih.reshape(-1, 1), bias_hh.reshape(-1, 1)]
+            x = arrays.contiguous(x)
+            packed = pack_rows(weight_hh, weight_ih, *biases)
+        else:
+            gemm(x, weight_ih.T, gates, None if bias_ih is None else arrays.contiguous(bias_ih))
+            packed = pack_rows(weight_hh)
+        projection = memory.empty((0, 0, 0), dtype) if weight_hr is None else pack_rows(weight_hr)
         y, h, c = (memory.empty(shape, dtype) for shape in ((rows, p), (batch, p), (batch, size)))
-        states = memory.empty((rows, padded(p, dtype.itemsize)), dtype)
-        cells, tanh_cells = memory.empty((rows, size), dtype), memory.empty((rows, size), dtype)
-        hidden = memory.empty((0, size) if weight_hr is None else (rows, size), dtype)
+        states = memory.empty((rows, padded(packed.shape[1], dtype.itemsize)), dtype)
+        cells = memory.empty((rows, size), dtype)
+        hidden = memory.empty((0 if weight_hr is None else rows, size), dtype)
         if batch:
             lstm_forward(
-                gates,
-                arrays.contiguous(h0),
-                arrays.contiguous(c0),
-                pack_rows(arrays.contiguous(weight_hh)),
-                none if bias_hh is None else arrays.contiguous(bias_hh),
-                no_panels if weight_hr is None else pack_rows(arrays.contiguous(weight_hr)),
-                *(y, states, cells, tanh_cells, hidden, h, c, plan.steps, plan.shares(4 * size * p)),
+                x if joined else memory.empty((0, features), dtype),
+                *(ones, gates, arrays.contiguous(h0), arrays.contiguous(c0), packed),
+                none if joined or bias_hh is None else arrays.contiguous(bias_hh),
+                *(projection, y, states, cells, hidden, h, c, plan.steps, plan.shares(4 * size * p)),
             )
-        ctx.plan, ctx.biased, ctx.projected = plan, bias_ih is not None, weight_hr is not None
-        ctx.save(
-            x, weight_ih, weight_hh, gates, states, cells, tanh_cells, hidden, *([weight_hr] if ctx.projected else [])
-        )
+        ctx.plan, ctx.projected = plan, weight_hr is not None
+        ctx.save(x, weight_ih, weight_hh, gates, states, cells, hidden, *([weight_hr] if ctx.projected else []))
         return y, h, c
 
     @staticmethod
     def backward(ctx: Context, dy, dh, dc):
-        x, weight_ih, weight_hh, gates, states, cells, tanh_cells, hidden, *rest = ctx.saved
-        wants_dx, _, _, wants_dweight_ih, wants_dweight_hh, *_ = ctx.needs_input_grad
-        dtype, rows, (batch, p), size = x.dtype, x.shape[0], dh.shape, dc.shape[1]
+        x, weight_ih, weight_hh, gates, states, cells, hidden, *rest = ctx.saved
+        wants_dx, wants_dh0, _, *wants_dweights, _ = ctx.needs_input_grad
+        dtype, (rows, features), (batch, p), size = x.dtype, x.shape, dh.shape, dc.shape[1]
         dgates = memory.empty((rows, padded(4 * size, dtype.itemsize)), dtype)
         dh0, dc0 = memory.empty(dh.shape, dtype), memory.empty(dc.shape, dtype)
         arrays.copy_into(dh0, dh)
@@ -369,32 +395,36 @@ class LSTMOp(Op):
         totals = memory.empty((rows if ctx.projected else 0, p), dtype)
         if batch:
             lstm_backward(
-                gates,
-                arrays.contiguous(dy),
-                cells,
-                tanh_cells,
-                pack_columns(arrays.contiguous(weight_hh)),
+                *(gates, arrays.contiguous(dy), cells, pack_columns(weight_hh)),
                 pack_columns(arrays.contiguous(rest[0])) if ctx.projected else memory.empty((0, 0, 0), dtype),
                 *(dh0, dc0, dgates, totals, memory.empty((batch if ctx.projected else 0, size), dtype)),
-                *(ctx.plan.steps, ctx.plan.shares(4 * size * p)),
+                *(wants_dh0, ctx.plan.steps, ctx.plan.shares(4 * size * p)),
             )
         dz = dgates[:, : 4 * size]
-        dx = dweight_ih = dweight_hh = dweight_hr = dbias = None
+        dx = dweight_ih = dweight_hh = dbias_ih = dbias_hh = dweight_hr = None
         if wants_dx:
             dx = memory.empty(x.shape, dtype)
             gemm(dz, weight_ih, dx)
-        if wants_dweight_ih:
-            dweight_ih = memory.empty(weight_ih.shape, dtype)
-            gemm(dz.T, x, dweight_ih)
-        if wants_dweight_hh:
-            dweight_hh = memory.empty(weight_hh.shape, dtype)
-            gemm(dz.T, states[:, :p], dweight_hh)
-        if ctx.biased:
-            dbias = sum_columns(dgates)[: 4 * size]
+        if ctx.joined and any(wants_dweights):
+            ones = 2 * wants_dweights[2]
+            dweights = memory.empty((4 * size, p + features + ones), dtype)
+            gemm(dz.T, states[:, : p + features + ones], dweights)
+            dweight_hh, dweight_ih = dweights[:, :p], dweights[:, p : p + features]
+            if ones:
+                dbias_ih = dbias_hh = dweights[:, p + features]
+        else:
+            if wants_dweights[0]:
+                dweight_ih = memory.empty(weight_ih.shape, dtype)
+                gemm(dz.T, x, dweight_ih)
+            if wants_dweights[1]:
+                dweight_hh = memory.empty(weight_hh.shape, dtype)
+                gemm(dz.T, states[:, :p], dweight_hh)
+            if wants_dweights[2]:
+                dbias_ih = dbias_hh = sum_columns(dgates)[: 4 * size]
         if ctx.projected:
             dweight_hr = memory.empty(rest[0].shape, dtype)
             gemm(totals.T, hidden, dweight_hr)
-        return dx, dh0, dc0, dweight_ih, dweight_hh, dbias, dbias, dweight_hr, None
+        return dx, dh0 if wants_dh0 else None, dc0, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr, None
 
 
 def lstm_layer(x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor | None], plan: Schedule) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbdl.runtime import memory
+from nbdl.runtime import arrays, memory
 from nbdl.runtime.gemm import multiply_panel
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_device, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer, transpose_square, vector_lanes, vector_unit
@@ -39,17 +39,17 @@ def _pack_columns_cuda(matrix, packed):
 
 
 @cpu_kernel
-def _pack_rows_cpu(matrix, packed, start, stop):
-    """matrix [N, K] -> packed [panel][k][row]; rows beyond N are not written. One task a panel."""
+def _pack_rows_cpu(matrix, packed, first, start, stop):
+    """matrix [N, K] -> packed [panel][first + k][row]; rows beyond N are not written. One task a panel."""
     rows, depth = matrix.shape
     width = packed.shape[2]
     lanes = vector_lanes(pointer(matrix, 0))
     squares = depth // lanes * lanes
     for panel in range(start, stop):
-        for first in range(0, min(width, rows - panel * width), lanes):
-            many = min(lanes, rows - panel * width - first)
-            source = pointer(matrix, (panel * width + first) * depth)
-            target = pointer(packed, panel * depth * width + first)
+        for left in range(0, min(width, rows - panel * width), lanes):
+            many = min(lanes, rows - panel * width - left)
+            source = pointer(matrix, (panel * width + left) * depth)
+            target = pointer(packed, (panel * packed.shape[1] + first) * width + left)
             for k in range(0, squares, lanes):
                 transpose_square(advance(source, k), depth, many, advance(target, k * width), width)
             for k in range(squares, depth):
@@ -58,7 +58,7 @@ def _pack_rows_cpu(matrix, packed, start, stop):
 
 
 @cuda_kernel
-def _pack_rows_cuda(matrix, packed):
+def _pack_rows_cuda(matrix, packed, first):
     """As the CPU twin. One block a panel."""
     rows, depth = matrix.shape
     width = packed.shape[2]
@@ -66,7 +66,7 @@ def _pack_rows_cuda(matrix, packed):
     for item in range(cuda.threadIdx.x, depth * width, BLOCK):
         k, j = item // width, item % width
         if panel * width + j < rows:
-            packed[panel, k, j] = matrix[panel * width + j, k]
+            packed[panel, first + k, j] = matrix[panel * width + j, k]
 
 
 pack_columns_kernel = Kernel(
@@ -79,8 +79,8 @@ pack_columns_kernel = Kernel(
 pack_rows_kernel = Kernel(
     cpu=_pack_rows_cpu,
     cuda=_pack_rows_cuda,
-    tasks=lambda matrix, packed: packed.shape[0],
-    work=lambda matrix, packed: packed.size,
+    tasks=lambda matrix, packed, first: packed.shape[0],
+    work=lambda matrix, packed, first: matrix.size,
 )
 
 
@@ -92,11 +92,15 @@ def pack_columns(matrix: Any) -> Any:
     return packed
 
 
-def pack_rows(matrix: Any) -> Any:
-    """The same of the transposed of a contiguous [N, K]: [ceil(N / width), K, width]."""
-    width = panel_width(matrix.itemsize)
-    packed = memory.empty((-(-matrix.shape[0] // width), matrix.shape[1], width), matrix.dtype)
-    pack_rows_kernel(matrix, packed)
+def pack_rows(*matrices: Any) -> Any:
+    """The same of the transposed of matrices [N, K], side by side: [ceil(N / width), sum of K, width]."""
+    rows, dtype = matrices[0].shape[0], matrices[0].dtype
+    width = panel_width(dtype.itemsize)
+    packed = memory.empty((-(-rows // width), sum([matrix.shape[1] for matrix in matrices]), width), dtype)
+    first = 0
+    for matrix in matrices:
+        pack_rows_kernel(arrays.contiguous(matrix), packed, first)
+        first += matrix.shape[1]
     return packed
 
 

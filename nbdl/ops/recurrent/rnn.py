@@ -30,6 +30,7 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.matmul.linear import sum_columns
+from nbdl.ops.recurrent.gates import tanh as gate_tanh
 from nbdl.ops.recurrent.layers import run_cell, run_layers, run_layers_reference
 from nbdl.ops.recurrent.products import add_row, copy_row, multiply_rows, pack_columns, pack_rows, packed_dot, padded
 from nbdl.ops.recurrent.schedule import ACTIVE, BEFORE, FIRST, NEXT, REMAIN, Schedule
@@ -88,7 +89,7 @@ def rnn_relu_cell_reference(input, hx, w_ih, w_hh, b_ih=0.0, b_hh=0.0):
 @cpu_function
 def _tanh_rows(y, size):
     for j in range(size):
-        y[j] = tanh(y[j])
+        y[j] = gate_tanh(y[j])
 
 
 @cpu_kernel
@@ -247,7 +248,7 @@ class RNNOp(Op):
             rnn_forward(
                 y,
                 arrays.contiguous(h0),
-                pack_rows(arrays.contiguous(weight_hh)),
+                pack_rows(weight_hh),
                 memory.empty((0,), dtype) if bias_hh is None else arrays.contiguous(bias_hh),
                 *(states, h, relu, plan.steps, plan.shares(size * size)),
             )

@@ -102,13 +102,14 @@ def _projected(draw: Draw) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _wide(gates: int) -> Callable[[Draw], dict[str, Any]]:
-    """More sequences than a tile has rows, and more features than a CUDA block has threads."""
-    return lambda draw: _layers(draw, gates, 2, draw.integer(15, 17), draw.integer(34, 36), packed=draw.boolean())
+def _many_sequences(gates: int) -> Callable[[Draw], dict[str, Any]]:
+    """More sequences than a tile has rows."""
+    return lambda draw: _layers(draw, gates, 2, draw.integer(15, 17), draw.integer(1, 2), packed=draw.boolean())
 
 
-def _many_columns(gates: int) -> Callable[[Draw], dict[str, Any]]:
-    return lambda draw: _layers(draw, gates, 2, 1, draw.integer(129, 131))
+def _many_features(gates: int) -> Callable[[Draw], dict[str, Any]]:
+    """More features than a tile has columns or a CUDA block threads."""
+    return lambda draw: _layers(draw, gates, 1, 1, draw.choice((129, 17, 35) if gates == 1 else (45, 17, 35)))
 
 
 def _ones(*shape: int, dtype: Any = np.float64) -> np.ndarray:
@@ -183,8 +184,8 @@ def _rows(function: Callable[..., Any], reference: Callable[..., Any], gates: in
         row(_small(gates), refusals=_refusals(gates), benchmark=_benchmark(gates)),
         row(_stacked(gates), "two directions"),
         row(_packed(gates), "packed"),
-        row(_wide(gates), "many sequences"),
-        row(_many_columns(gates), "many features"),
+        row(_many_sequences(gates), "many sequences"),
+        row(_many_features(gates), "many features"),
         *([row(_projected, "projection")] if gates == 4 else []),
     ]
 
