@@ -181,3 +181,16 @@ def test_named_cpus_get_their_own_tiles(cpu, unit):
     done = subprocess.run([sys.executable, "-c", _ON_ANOTHER_CPU], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == unit.name
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n", [15, 16, 17, 31, 32, 33, 47, 63])
+def test_nothing_is_written_beyond_the_last_row(n, dtype):
+    m, k = 40, 37
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-1, 1, (m, k)).astype(dtype), rng.uniform(-1, 1, (n, k)).astype(dtype)
+    guarded = np.full(m * n + 64, 7, dtype)
+    c = guarded[: m * n].reshape(m, n)
+    gemm(a, b.T, c)  # depth is no multiple of a vector: the rest of B's columns is packed one by one
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b.T.astype(np.float64), rtol=0, atol=TOLERANCE[dtype] * 7)
+    assert (guarded[m * n :] == 7).all()

@@ -215,3 +215,10 @@ def test_filling_takes_less_than_two_nanoseconds_an_element():
         assert min(seconds() for _ in range(100)) < 2e-9 * y.size  # 0.8 with vector instructions, 2.7 without
     finally:
         threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("span", [1, 7, 2**32 - 1, 2**32 + 5, 2**62 + 2**31 + 3, 2**63 - 1])
+def test_an_integer_below_a_span_is_the_upper_half_of_a_product(span):
+    for high, low in ((0, 0), (2**32 - 1, 2**32 - 1), (0x9E3779B9, 0xBB67AE85), (1, 2**31), (2**31 + 7, 0xDEADBEEF)):
+        found = philox.below.py_func(np.uint64(high), np.uint64(low), np.uint64(span))
+        assert int(found) == ((high << 32 | low) * span) >> 64

@@ -1,5 +1,6 @@
 """Kernels, their disk cache, threads, memory."""
 
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import nbdl
 from nbdl.runtime import arrays, jit, memory, threads
 from nbdl.runtime.errors import ArgumentError, DeviceError
+from nbdl.testing import simt
 
 ROOT = Path(__file__).parents[1]
 
@@ -217,3 +219,20 @@ def test_importing_nbdl_compiles_nothing():
         assert not compiled, compiled
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (20, 5), (19, 3, 33), (2, 3, 18, 20), (1, 17)])
+@pytest.mark.parametrize("layout", ["strided", "transposed", "reversed"])
+def test_copies_of_any_layout_on_both_targets(shape, layout):
+    values = np.arange(math.prod(shape) * 2, dtype=np.float32)
+    if layout == "strided":
+        x = values.reshape(*shape[:-1], 2 * shape[-1])[..., ::2]
+    elif layout == "reversed":
+        x = values[: math.prod(shape)].reshape(shape)[..., ::-1]
+    else:
+        x = values[: math.prod(shape)].reshape(shape[::-1]).T
+    np.testing.assert_array_equal(arrays.contiguous(x), x)
+    with simt.target(seed=0):
+        y = np.full(shape, np.nan, np.float32)
+        arrays.copy_into(y, x)
+    np.testing.assert_array_equal(y, x)

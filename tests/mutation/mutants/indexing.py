@@ -23,7 +23,7 @@ INDEXING = (
             "missing term",
             "            row = ids[k]\n            if low <= row < high and row != skip:",
             "            row = ids[k]\n            if low <= row < high:",
-            "tests/test_nn.py -k embedding",
+            "tests/test_indexing.py -k looked_up",
         ),
         (
             "index",
@@ -74,7 +74,7 @@ INDEXING = (
             "index",
             "        count = dy.dtype.type(counts[ids[n]])\n        for",
             "        count = dy.dtype.type(counts[n])\n        for",
-            "tests/test_nn.py -k embedding",
+            "tests/test_indexing.py -k looked_up",
         ),
     ),
 )
