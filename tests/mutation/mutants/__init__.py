@@ -12,8 +12,10 @@ from tests.mutation.mutants.normalization import NORMALIZATION
 from tests.mutation.mutants.optimizers import OPTIMIZERS
 from tests.mutation.mutants.padding import FOLD, PADDING, TRANSPOSED_CONVOLUTION
 from tests.mutation.mutants.pooling import INTERPOLATION, POOLING, SHUFFLES
+from tests.mutation.mutants.recurrent import RECURRENT
 from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
+from tests.mutation.mutants.tiles import TILES
 
 MUTANTS: tuple[Mutant, ...] = (
     *RUNTIME,
@@ -26,11 +28,13 @@ MUTANTS: tuple[Mutant, ...] = (
     *PADDING,
     *FOLD,
     *CONVOLUTION,
+    *TILES,
     *TRANSPOSED_CONVOLUTION,
     *POOLING,
     *INTERPOLATION,
     *SHUFFLES,
     *OTHERS,
     *NORMALIZATION,
+    *RECURRENT,
     *OPTIMIZERS,
 )
