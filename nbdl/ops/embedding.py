@@ -20,7 +20,7 @@ from nbdl.ops.indexing.rows import add_rows, gather_rows, row_numbers
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_int, check_number, check_rank
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
 # ---------------------------------------------------------------- reference
 
@@ -61,29 +61,33 @@ divide_rows = Kernel(
 # ---------------------------------------------------------------- largest norm
 
 
+@scalar
+def _limit_row(weight, row, max_norm, order):
+    total = weight.dtype.type(0)
+    for j in range(weight.shape[1]):
+        size = abs(weight[row, j])
+        if order == 2.0:
+            total += size * size
+        elif order == math.inf:
+            total = max(total, size)
+        else:
+            total += size ** weight.dtype.type(order)
+    norm = total
+    if order == 2.0:
+        norm = math.sqrt(total)
+    elif order != math.inf:
+        norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
+    if norm > weight.dtype.type(max_norm):
+        factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
+        for j in range(weight.shape[1]):
+            weight[row, j] *= factor
+
+
 @cpu_kernel
 def _limit_rows_cpu(weight, ids, max_norm, order, start, stop):
     """weight [V, D]; ids [U], each once: rows whose norm exceeds max_norm are scaled to it. One task a row."""
     for u in range(start, stop):
-        row = ids[u]
-        total = weight.dtype.type(0)
-        for j in range(weight.shape[1]):
-            size = abs(weight[row, j])
-            if order == 2.0:
-                total += size * size
-            elif order == math.inf:
-                total = max(total, size)
-            else:
-                total += size ** weight.dtype.type(order)
-        norm = total
-        if order == 2.0:
-            norm = math.sqrt(total)
-        elif order != math.inf:
-            norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
-        if norm > max_norm:
-            factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
-            for j in range(weight.shape[1]):
-                weight[row, j] *= factor
+        _limit_row(weight, ids[u], max_norm, order)
 
 
 @cuda_kernel
@@ -91,25 +95,7 @@ def _limit_rows_cuda(weight, ids, max_norm, order):
     """As the CPU twin. One thread a row."""
     u = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if u < ids.shape[0]:
-        row = ids[u]
-        total = weight.dtype.type(0)
-        for j in range(weight.shape[1]):
-            size = abs(weight[row, j])
-            if order == 2.0:
-                total += size * size
-            elif order == math.inf:
-                total = max(total, size)
-            else:
-                total += size ** weight.dtype.type(order)
-        norm = total
-        if order == 2.0:
-            norm = math.sqrt(total)
-        elif order != math.inf:
-            norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
-        if norm > weight.dtype.type(max_norm):
-            factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
-            for j in range(weight.shape[1]):
-                weight[row, j] *= factor
+        _limit_row(weight, ids[u], max_norm, order)
 
 
 limit_rows = Kernel(

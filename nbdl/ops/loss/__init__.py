@@ -11,7 +11,6 @@ from nbdl.ops.loss.margins import (
     multi_margin_loss,
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
-    triplet_margin_with_distance_loss,
 )
 from nbdl.ops.loss.nll import nll_loss
 from nbdl.ops.loss.ranking import (
@@ -19,6 +18,7 @@ from nbdl.ops.loss.ranking import (
     hinge_embedding_loss,
     margin_ranking_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from nbdl.ops.loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 

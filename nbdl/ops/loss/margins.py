@@ -19,15 +19,11 @@ Source: Crammer and Singer (2001), "On the algorithmic implementation of multicl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.ops.activation.rectifiers import relu
 from nbdl.ops.activation.smooth import logsigmoid
-from nbdl.ops.distance import pairwise_distance
-from nbdl.ops.elementwise import clamp, minimum
 from nbdl.ops.elementwise.selection import masked_fill
 from nbdl.ops.indexing.elements import gather
 from nbdl.ops.loss.arguments import chosen_reduction, reduced, reduced_reference
@@ -43,7 +39,7 @@ from nbdl.runtime.checks import (
     check_same_dtype,
     check_shape,
 )
-from nbdl.runtime.errors import ArgumentTypeError, ShapeError
+from nbdl.runtime.errors import ShapeError
 
 # ---------------------------------------------------------------- reference
 
@@ -239,56 +235,3 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         losses = losses * weight
     return reduced(sum(losses, -1) / input.shape[-1], reduction)
-
-
-def triplet_margin_with_distance_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    *,
-    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Tensor:
-    r"""`triplet_margin_loss` with any distance: $\max(0, m + d(a, p) - d(a, n))$.
-
-    Args:
-        anchor: [N, *], float32 or float64.
-        positive: The rank and dtype of the anchor.
-        negative: The rank and dtype of the anchor.
-        distance_function: d, of two tensors; `pairwise_distance` when None.
-        margin: The margin m, over 0.
-        swap: Use the distance of positive and negative where it is the smaller one.
-        reduction: 'mean', 'sum' or 'none'.
-
-    Returns:
-        The loss; the shape of the distances for 'none'.
-
-    Raises:
-        ShapeError: The tensors differ in rank or do not broadcast to each other.
-        DTypeError: The anchor is not floating point, or the tensors differ in dtype.
-        ArgumentError: An unknown reduction, or a margin of 0 or less.
-        ArgumentTypeError: distance_function cannot be called.
-
-    Gradient:
-        For anchor, positive and negative.
-
-    Example:
-        >>> anchor, near, far = (nbdl.tensor([[value]]) for value in (0.0, 1.0, 1.5))
-        >>> nbdl.ops.triplet_margin_with_distance_loss(anchor, near, far)
-        tensor(0.5000)
-    """
-    reduction = chosen_reduction(reduction, None, None)
-    check_float("anchor", anchor)
-    check_number("margin", margin, 0.0, open_low=True)
-    for name, tensor in (("positive", positive), ("negative", negative)):
-        check_same_dtype(name, tensor, "anchor", anchor)
-        check_rank(name, tensor, anchor.ndim)
-    distance = pairwise_distance if distance_function is None else distance_function
-    if not callable(distance):
-        raise ArgumentTypeError(f"distance_function: expected a function, got {type(distance).__name__}")
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    if swap:
-        far = minimum(far, distance(positive, negative))
-    return reduced(clamp(margin + near - far, min=0), reduction)

@@ -19,6 +19,9 @@ Kalenichenko and Philbin (2015), "FaceNet", equation 3.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
 from nbdl.autograd import Tensor
@@ -28,7 +31,7 @@ from nbdl.ops.loss.arguments import chosen_reduction, reduced, reduced_reference
 from nbdl.ops.reduction.sums import sum
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_float, check_number, check_rank, check_same_dtype
-from nbdl.runtime.errors import ShapeError
+from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
 LEAST_SQUARE = 1e-12
 """Added to the squared lengths of the vectors of `cosine_embedding_loss`."""
@@ -254,12 +257,69 @@ def triplet_margin_loss(
         tensor(0.5000)
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
+    distance = functools.partial(pairwise_distance, p=p, eps=eps)
+    return _triplet_loss(anchor, positive, negative, distance, margin, swap, reduction)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""`triplet_margin_loss` with any distance: $\max(0, m + d(a, p) - d(a, n))$.
+
+    Args:
+        anchor: [N, *], float32 or float64.
+        positive: The rank and dtype of the anchor.
+        negative: The rank and dtype of the anchor.
+        distance_function: d, of two tensors; `pairwise_distance` when None.
+        margin: The margin m, over 0.
+        swap: Use the distance of positive and negative where it is the smaller one.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Returns:
+        The loss; the shape of the distances for 'none'.
+
+    Raises:
+        ShapeError: The tensors differ in rank or do not broadcast to each other.
+        DTypeError: The anchor is not floating point, or the tensors differ in dtype.
+        ArgumentError: An unknown reduction, or a margin of 0 or less.
+        ArgumentTypeError: distance_function cannot be called.
+
+    Gradient:
+        For anchor, positive and negative.
+
+    Example:
+        >>> anchor, near, far = (nbdl.tensor([[value]]) for value in (0.0, 1.0, 1.5))
+        >>> nbdl.ops.triplet_margin_with_distance_loss(anchor, near, far)
+        tensor(0.5000)
+    """
+    distance = pairwise_distance if distance_function is None else distance_function
+    if not callable(distance):
+        raise ArgumentTypeError(f"distance_function: expected a function, got {type(distance).__name__}")
+    return _triplet_loss(anchor, positive, negative, distance, margin, swap, chosen_reduction(reduction, None, None))
+
+
+def _triplet_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    distance: Callable[[Tensor, Tensor], Tensor],
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Tensor:
     check_float("anchor", anchor)
     check_number("margin", margin, 0.0, open_low=True)
     for name, tensor in (("positive", positive), ("negative", negative)):
         check_same_dtype(name, tensor, "anchor", anchor)
         check_rank(name, tensor, anchor.ndim)
-    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = minimum(far, pairwise_distance(positive, negative, p, eps))
+        far = minimum(far, distance(positive, negative))
     return reduced(clamp(margin + near - far, min=0), reduction)

@@ -272,34 +272,22 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
         >>> nbdl.dot(nbdl.tensor([1.0, 2.0]), nbdl.tensor([3.0, 4.0]))
         tensor(11.)
     """
-    check_rank("input", input, 1)
-    _check_inner("tensor", check_rank("tensor", tensor, 1), input)
-    return MatmulOp.apply(input, tensor)
+    return _dot(input, "tensor", tensor)
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """The dot product of two vectors: for real numbers the same as `dot`.
-
-    Args:
-        input: [K], float32 or float64.
-        other: [K], dtype of the input.
-
-    Returns:
-        [], the sum of the products.
-
-    Raises:
-        ShapeError: An operand is no vector, or the sizes differ.
-        DTypeError: An operand is not floating point, or the dtypes differ.
-
-    Gradient:
-        For both.
+    """The dot product of two vectors: for real numbers the same as `dot`. Arguments as for `dot`.
 
     Example:
         >>> nbdl.vdot(nbdl.tensor([1.0, 2.0]), nbdl.tensor([3.0, 4.0]))
         tensor(11.)
     """
+    return _dot(input, "other", other)
+
+
+def _dot(input: Tensor, name: str, other: Tensor) -> Tensor:
     check_rank("input", input, 1)
-    _check_inner("other", check_rank("other", other, 1), input)
+    _check_inner(name, check_rank(name, other, 1), input)
     return MatmulOp.apply(input, other)
 
 

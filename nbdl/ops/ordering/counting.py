@@ -25,41 +25,37 @@ from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_choice, check_dim, check_int, check_integer, check_number, check_rank
 from nbdl.runtime.dtypes import BOOL, INT64
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact, scalar
 
 # ---------------------------------------------------------------- groups of equal values
+
+
+@scalar
+def _group_in_order(x, order, inverse, firsts, counts, found):
+    group = -1
+    for i in range(x.shape[0]):
+        place = order[i]
+        if i == 0 or x[place] != x[order[i - 1]]:
+            group += 1
+            firsts[group] = place
+            counts[group] = 0
+        counts[group] += 1
+        inverse[place] = group
+    found[0] = group + 1
 
 
 @cpu_kernel
 def _group_cpu(x, order, inverse, firsts, counts, found, start, stop):
     """x, order, inverse, firsts, counts [R]; found [1], the number of different values. One task."""
     for _ in range(start, stop):
-        group = -1
-        for i in range(x.shape[0]):
-            place = order[i]
-            if i == 0 or x[place] != x[order[i - 1]]:
-                group += 1
-                firsts[group] = place
-                counts[group] = 0
-            counts[group] += 1
-            inverse[place] = group
-        found[0] = group + 1
+        _group_in_order(x, order, inverse, firsts, counts, found)
 
 
 @cuda_kernel
 def _group_cuda(x, order, inverse, firsts, counts, found):
     """As the CPU twin. One thread: a group's number depends on all values before it."""
     if cuda.threadIdx.x == 0:
-        group = -1
-        for i in range(x.shape[0]):
-            place = order[i]
-            if i == 0 or x[place] != x[order[i - 1]]:
-                group += 1
-                firsts[group] = place
-                counts[group] = 0
-            counts[group] += 1
-            inverse[place] = group
-        found[0] = group + 1
+        _group_in_order(x, order, inverse, firsts, counts, found)
 
 
 _group = Kernel(cpu=_group_cpu, cuda=_group_cuda, tasks=lambda *_: 1)
@@ -117,6 +113,20 @@ _bin_of = Kernel(
 )
 
 
+@exact
+def _place_among(edges, line, value, right):
+    low, high = 0, edges.shape[1]
+    while low < high:
+        middle = (low + high) // 2
+        edge = edges[line, middle]
+        before = edge <= value if right else edge < value
+        if before or (value != value and (right or edge == edge)):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @cpu_kernel
 def _search_cpu(edges, values, right, y, start, stop):
     """edges [N or 1, R], sorted; values, y [N, K]: the first place whose edge is >= value (> when right).
@@ -126,16 +136,7 @@ def _search_cpu(edges, values, right, y, start, stop):
     for row in range(start, stop):
         line = row if edges.shape[0] > 1 else 0
         for i in range(values.shape[1]):
-            low, high = 0, edges.shape[1]
-            while low < high:
-                middle = (low + high) // 2
-                edge, value = edges[line, middle], values[row, i]
-                before = edge <= value if right else edge < value
-                if before or (value != value and (right or edge == edge)):
-                    low = middle + 1
-                else:
-                    high = middle
-            y[row, i] = low
+            y[row, i] = _place_among(edges, line, values[row, i], right)
 
 
 @cuda_kernel
@@ -144,16 +145,7 @@ def _search_cuda(edges, values, right, y):
     row = cuda.blockIdx.x
     line = row if edges.shape[0] > 1 else 0
     for i in range(cuda.threadIdx.x, values.shape[1], BLOCK):
-        low, high = 0, edges.shape[1]
-        while low < high:
-            middle = (low + high) // 2
-            edge, value = edges[line, middle], values[row, i]
-            before = edge <= value if right else edge < value
-            if before or (value != value and (right or edge == edge)):
-                low = middle + 1
-            else:
-                high = middle
-        y[row, i] = low
+        y[row, i] = _place_among(edges, line, values[row, i], right)
 
 
 _search = Kernel(

@@ -123,7 +123,7 @@ SPECS = (
         page=PAGE,
     ),
     OpSpec(
-        margins.triplet_margin_with_distance_loss,
+        ranking.triplet_margin_with_distance_loss,
         ranking.triplet_margin_loss_reference,
         _triplets,
         ("anchor", "positive", "negative"),
