@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.mutant import bugs, twins
 
-ERRORS = "tests/test_convolution.py -k errors_of_each_precision"
+ERRORS = "tests/test_convolution_tiles.py -k errors_of_each_precision"
 
 TILES = (
     *bugs(
