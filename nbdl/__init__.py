@@ -11,6 +11,15 @@ import numpy as _np
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
+from nbdl.ops.attributes import (
+    is_complex,
+    is_floating_point,
+    is_nonzero,
+    is_same_size,
+    is_signed,
+    is_tensor,
+    numel,
+)
 from nbdl.ops.creation import *
 from nbdl.ops.distance import *
 from nbdl.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout

@@ -25,6 +25,12 @@ def test_kinds():
     assert x.type(nbdl.int64).dtype == nbdl.int64
 
 
+def test_functions_ask_too():
+    x = nbdl.zeros(2, 3)
+    assert nbdl.is_tensor(x) and not nbdl.is_tensor(x.numpy())
+    assert (nbdl.numel(x), nbdl.is_floating_point(x), nbdl.is_signed(x), nbdl.is_complex(x)) == (6, True, True, False)
+
+
 def test_devices():
     x = nbdl.zeros(2)
     assert x.is_cpu and not x.is_cuda and x.get_device() == -1 and x.cpu() is x

@@ -12,6 +12,21 @@ from nbdl.runtime.addresses import address_of
 from nbdl.runtime.errors import DTypeError, ShapeError
 
 
+def is_tensor(obj: Any) -> bool:
+    """Whether the object is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return int(input.numel())
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether its dtype is float32 or float64."""
+    return bool(input.is_floating_point())
+
+
 def itemsize(input: Tensor) -> int:
     """The bytes of one element."""
     return int(input.dtype.itemsize)
