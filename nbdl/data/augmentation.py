@@ -197,16 +197,15 @@ class RandomRotation:
         top, left = np.floor(i).astype(np.int64), np.floor(j).astype(np.int64)
         lower, right = i - top, j - left  # weights of the lower and of the right neighbours
         framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=self.fill)
-        total = np.zeros(images.shape, np.float64)
-        sample = np.arange(count)[:, None, None]
-        for down in (0, 1):
-            for across in (0, 1):
-                weight = (lower if down else 1 - lower) * (right if across else 1 - right)
-                near_row = np.clip(top + down + 1, 0, height + 1)  # in the frame, which is 1 wide
-                near_column = np.clip(left + across + 1, 0, width + 1)
-                total += weight[:, None] * framed.transpose(0, 2, 3, 1)[sample, near_row, near_column].transpose(
-                    0, 3, 1, 2
-                )
+        pixels = framed.transpose(1, 0, 2, 3).reshape(framed.shape[1], -1)
+        image = np.arange(count)[:, None, None] * (height + 2)
+        rows = [(image + np.clip(top + down, 0, height + 1)) * (width + 2) for down in (1, 2)]  # the frame is 1 wide
+        columns = [np.clip(left + across, 0, width + 1) for across in (1, 2)]
+        total = np.zeros((len(pixels), *i.shape))
+        for near_row, row_weight in zip(rows, (1 - lower, lower), strict=True):
+            for near_column, column_weight in zip(columns, (1 - right, right), strict=True):
+                total += row_weight * column_weight * np.take(pixels, near_row + near_column, axis=1)
+        total = np.ascontiguousarray(total.transpose(1, 0, 2, 3))
         if np.issubdtype(images.dtype, np.integer):
             total = np.round(total)
         return total.astype(images.dtype)
