@@ -142,19 +142,19 @@ class Matrix(NamedTuple):
     output_weights: np.ndarray
 
 
-def _sparse(rows: Sequence[tuple[Sequence[int], Sequence[float]]], size: int, dtype: Any) -> Matrix:
-    """The matrix, from the columns and the elements of each row."""
-    inputs = np.array([place for places, _ in rows for place in places], np.int64)
-    weights = np.array([weight for _, values in rows for weight in values], dtype)
-    lengths = [len(places) for places, _ in rows]
+def _sparse(places: np.ndarray, weights: np.ndarray, size: int, dtype: Any) -> Matrix:
+    """The matrix, from columns and elements of each row, [O, K] both; columns of -1 are left out."""
+    kept = places >= 0
+    inputs, input_weights = places[kept], weights[kept].astype(dtype)
+    lengths = kept.sum(axis=1)
     by_input = np.argsort(inputs, kind="stable")
     return Matrix(
-        np.cumsum([0, *lengths], dtype=np.int64),
+        np.concatenate([[0], np.cumsum(lengths)]),
         inputs,
-        weights,
+        input_weights,
         np.searchsorted(inputs[by_input], np.arange(size + 1)),
-        np.repeat(np.arange(len(rows)), lengths)[by_input],
-        weights[by_input],
+        np.repeat(np.arange(len(places)), lengths)[by_input],
+        input_weights[by_input],
     )
 
 
@@ -164,78 +164,71 @@ def _matrix(
 ) -> Matrix:
     """The matrix of one dimension, `size` to `count` pixels; the scale is the ratio of sizes unless it is given."""
     if mode in ("nearest", "nearest-exact"):
-        return _sparse(_nearest_rows(size, count, scale, mode), size, dtype)
+        places = _nearest(size, count, scale, mode)
+        return _sparse(places, np.ones(places.shape), size, dtype)
     if align_corners:
         step = (size - 1) / (count - 1) if count > 1 else 0.0
     else:
         step = 1 / scale if scale else size / count
     if antialias:
-        return _sparse(_stretched_rows(size, count, step, mode), size, dtype)
-    centres = [i * step if align_corners else (i + 0.5) * step - 0.5 for i in range(count)]
-    row = _cubic_row if mode == "bicubic" else _linear_row
-    return _sparse([row(centre, size) for centre in centres], size, dtype)
+        places, weights = _stretched(size, count, step, mode)
+    else:
+        outputs = np.arange(count)
+        centres = outputs * step if align_corners else (outputs + 0.5) * step - 0.5
+        places, weights = _cubic(centres, size) if mode == "bicubic" else _linear(centres, size)
+    return _sparse(places, weights, size, dtype)
 
 
-Row = tuple[Sequence[int], Sequence[float]]
-
-
-def _nearest_rows(size: int, count: int, scale: float | None, mode: str) -> list[Row]:
+def _nearest(size: int, count: int, scale: float | None, mode: str) -> np.ndarray:
     """In float32, as PyTorch does: a place that falls between two pixels must fall to the same side."""
     step = np.float32(1 / scale) if scale else np.float32(size) / np.float32(count)
     shift = np.float32(0.5 if mode == "nearest-exact" else 0.0)
     places = np.floor((np.arange(count, dtype=np.float32) + shift) * step).astype(np.int64)
-    return [((place,), (1.0,)) for place in np.minimum(places, size - 1).tolist()]
+    return np.minimum(places, size - 1)[:, None]
 
 
-def _linear_row(centre: float, size: int) -> Row:
-    centre = max(centre, 0.0)
-    left = min(int(centre), size - 1)
-    part = min(centre - left, 1.0)
-    return (left, min(left + 1, size - 1)), (1 - part, part)
+def _linear(centres: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    centres = np.maximum(centres, 0.0)
+    left = np.minimum(centres.astype(np.int64), size - 1)
+    part = np.minimum(centres - left, 1.0)
+    return np.stack([left, np.minimum(left + 1, size - 1)], axis=1), np.stack([1 - part, part], axis=1)
 
 
-def _cubic_row(centre: float, size: int) -> Row:
-    left = math.floor(centre)
-    places = range(left - 1, left + 3)
-    return [min(max(place, 0), size - 1) for place in places], [_keys(centre - place, -0.75) for place in places]
+def _cubic(centres: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.floor(centres).astype(np.int64)[:, None] + np.arange(-1, 3)
+    return np.clip(places, 0, size - 1), _keys(centres[:, None] - places, -0.75)
 
 
-def _stretched_rows(size: int, count: int, step: float, mode: str) -> list[Row]:
-    """Rows whose weights are a function, stretched when the image shrinks, and scaled to add up to 1."""
+def _stretched(size: int, count: int, step: float, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights that are a function, stretched when the image shrinks, and scaled to add up to 1."""
     function, reach = _STRETCHED[mode]
     stretch = max(step, 1.0)
-    rows: list[Row] = []
-    for i in range(count):
-        centre = (i + 0.5) * step
-        first = max(int(centre - reach * stretch + 0.5), 0)
-        places = range(first, min(int(centre + reach * stretch + 0.5), size))
-        weights = [function((place + 0.5 - centre) / stretch) for place in places]
-        total = sum(weights)
-        rows.append((places, [weight / total for weight in weights]))
-    return rows
+    centres = (np.arange(count) + 0.5) * step
+    first = np.maximum((centres - reach * stretch + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centres + reach * stretch + 0.5).astype(np.int64), size)
+    places = first[:, None] + np.arange((stop - first).max())
+    inside = places < stop[:, None]
+    weights = np.where(inside, function((places + 0.5 - centres[:, None]) / stretch), 0.0)
+    return np.where(inside, places, -1), weights / weights.sum(axis=1, keepdims=True)
 
 
-def _keys(distance: float, a: float) -> float:
+def _keys(distance: np.ndarray, a: float) -> np.ndarray:
     """Keys' cubic: 1 at 0, 0 at the other integers, with a continuous slope."""
-    u = abs(distance)
-    if u <= 1:
-        return ((a + 2) * u - (a + 3)) * u * u + 1
-    return ((u - 5) * u + 8) * u * a - 4 * a if u < 2 else 0.0
+    u = np.abs(distance)
+    near, far = ((a + 2) * u - (a + 3)) * u * u + 1, ((u - 5) * u + 8) * u * a - 4 * a
+    return np.where(u <= 1, near, np.where(u < 2, far, 0.0))
 
 
-def _hat(distance: float) -> float:
-    return max(0.0, 1 - abs(distance))
+def _hat(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(0.0, 1 - np.abs(distance))
 
 
-def _lanczos(distance: float) -> float:
+def _lanczos(distance: np.ndarray) -> np.ndarray:
     """A sinc, faded out by another that is three times as wide."""
-    if distance == 0:
-        return 1.0
-    angle = math.pi * distance
-    return 3 * math.sin(angle) * math.sin(angle / 3) / angle**2 if abs(distance) < 3 else 0.0
+    return np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
 
 
-_STRETCHED: dict[str, tuple[Callable[[float], float], int]] = {
+_STRETCHED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {
     "bilinear": (_hat, 1),
     "bicubic": (lambda distance: _keys(distance, -0.5), 2),
     "lanczos": (_lanczos, 3),
@@ -373,7 +366,7 @@ def interpolate(
     counts, factors = _new_sizes(sizes, size, scale_factor, recompute_scale_factor, least=0 if mode == "area" else 1)
     if mode == "area":
         return (adaptive_avg_pool1d if len(sizes) == 1 else adaptive_avg_pool2d)(input, tuple(counts))
-    plain = _PLAIN_RATIOS.get(f"{mode}{len(sizes)}d", ()) if not antialias else ()
+    plain = (1,) if antialias else _PLAIN_RATIOS.get(f"{mode}{len(sizes)}d", ())
     matrices = [
         _matrix(
             length,
@@ -392,7 +385,7 @@ def interpolate(
 
 
 _PLAIN_RATIOS = {"nearest2d": (1, 2), "linear1d": (1,), "bilinear2d": (1,)}
-"""Ratios of the whole sizes at which the scale factor as given is not looked at, as in PyTorch."""
+"""Ratios of the whole sizes at which the scale factor as given is not looked at, as in PyTorch's forward pass."""
 
 
 def _check_mode(mode: str, dims: int, align_corners: bool | None, antialias: bool) -> None:

@@ -135,12 +135,12 @@ INTERPOLATION = bugs(
     "ops/interpolation.py",
     (
         "missing term",
-        "else (i + 0.5) * step - 0.5 for i in range(count)]",
-        "else (i + 0.5) * step for i in range(count)]",
+        "else (outputs + 0.5) * step - 0.5",
+        "else (outputs + 0.5) * step",
         forward("interpolate"),
     ),
-    ("sign", "(1 - part, part)", "(part, 1 - part)", forward("interpolate")),
-    ("constant", "[_keys(centre - place, -0.75)", "[_keys(centre - place, -0.5)", forward("interpolate")),
+    ("sign", "[1 - part, part]", "[part, 1 - part]", forward("interpolate")),
+    ("constant", "- places, -0.75)", "- places, -0.5)", forward("interpolate")),
     ("missing term", "dtype=np.float32) + shift) * step)", "dtype=np.float32)) * step)", forward("interpolate")),
     (
         "bound",
@@ -148,7 +148,7 @@ INTERPOLATION = bugs(
         "_STRETCHED[mode]\n    stretch = step",
         forward("interpolate"),
     ),
-    ("index", "        weights[by_input],\n", "        weights,\n", gradients("interpolate")),
+    ("index", "        input_weights[by_input],\n", "        input_weights,\n", gradients("interpolate")),
     (
         "missing term",
         "weight = row_weights[r] * column_weights[s]",
