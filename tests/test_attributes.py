@@ -54,3 +54,19 @@ def test_other_names_are_the_same_functions():
     assert x.clamp_min_(0.0) is x and x.tolist() == [0.5, 0.0]
     assert nbdl.tensor([2.0, 3.0]).cumsum_(0).tolist() == [2.0, 5.0]
     assert nbdl.ones(2, 2).addmm_(nbdl.ones(2, 1), nbdl.ones(1, 2)).tolist() == [[2.0, 2.0], [2.0, 2.0]]
+
+
+def test_a_tensor_becomes_a_view_of_itself():
+    x = nbdl.arange(6.0).reshape(2, 3)
+    memory = x.data_ptr()
+    assert x.t_() is x and x.shape == (3, 2) and x.data_ptr() == memory
+    assert x.unsqueeze_(0).shape == (1, 3, 2) and x.transpose_(0, 2).shape == (2, 3, 1) and x.squeeze_().shape == (2, 3)
+    assert x.squeeze_() is x
+    a = nbdl.tensor([[1.0, 2.0]], requires_grad=True)
+    y = a * 3
+    y.t_()
+    (y * nbdl.tensor([[1.0], [10.0]])).sum().backward()
+    assert a.grad.tolist() == [[3.0, 30.0]]
+    with pytest.raises(nbdl.GradientError, match="leaf"):
+        a.t_()
+    assert y.detach_() is y and y.is_leaf and not y.requires_grad

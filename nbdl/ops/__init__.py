@@ -44,6 +44,7 @@ METHODS: dict[str, Any] = {
     **casting.CASTS,
     "add_": in_place.add_,
     "copy_": in_place.copy_,
+    "detach_": in_place.detach_,
     "div_": in_place.div_,
     "divide_": in_place.div_,
     "fill_": in_place.fill_,
@@ -111,6 +112,10 @@ METHODS: dict[str, Any] = {
     "vsplit": shape.vsplit,
     "view": shape.variadic(shape.view),
     "view_as": shape.view_as,
+    **{
+        f"{name}_": in_place.become(getattr(shape, name))
+        for name in ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
+    },
     "T": property(shape.t),
     "mT": property(shape.matrix_transpose),
     "__iter__": lambda tensor: iter(shape.unbind(tensor)),

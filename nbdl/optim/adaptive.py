@@ -64,6 +64,20 @@ def adadelta_reference(x, g, s, u, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, 
     return x - lr * d, s, rho * u + (1 - rho) * d * d
 
 
+class _Adaptive(Optimizer):
+    """What the adaptive optimizers share.
+
+    Attributes:
+        at_least_zero: The hyperparameters that must not be negative.
+    """
+
+    at_least_zero: tuple[str, ...] = ()
+
+    def _check(self, group: dict[str, Any]) -> None:
+        for name in self.at_least_zero:
+            check_number(name, group[name], 0)
+
+
 # ---------------------------------------------------------------- Adagrad
 
 
@@ -106,7 +120,7 @@ def _adagrad_cuda(like, addresses, chunks, coefficients):
 adagrad_step = chunk_kernel(_adagrad_cpu, _adagrad_cuda)
 
 
-class Adagrad(Optimizer):
+class Adagrad(_Adaptive):
     r"""Adagrad: steps divided by the root of the sum of all squared gradients.
 
     $s \leftarrow s + g^2$, $x \leftarrow x - \frac{\gamma}{1 + (t - 1) \eta}\, g / (\sqrt{s} + \varepsilon)$
@@ -135,6 +149,7 @@ class Adagrad(Optimizer):
     """
 
     states = ("sum",)
+    at_least_zero = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
     coefficients = 4
 
     def __init__(
@@ -170,10 +185,6 @@ class Adagrad(Optimizer):
             table.require("sum", self.param_groups[-1]["initial_accumulator_value"])
             for number, parameter in enumerate(table.parameters):
                 self.state[parameter] = {"step": table.step_count(number), "sum": table.state(number, "sum")}
-
-    def _check(self, group: dict[str, Any]) -> None:
-        for name in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
-            check_number(name, group[name], 0)
 
     def _update(self, table: ParameterTable, group: dict[str, Any]) -> None:
         sign = -1.0 if group["maximize"] else 1.0
@@ -256,7 +267,7 @@ def _rmsprop_cuda(like, addresses, chunks, coefficients, momentum, centered):
 rmsprop_step = chunk_kernel(_rmsprop_cpu, _rmsprop_cuda)
 
 
-class RMSprop(Optimizer):
+class RMSprop(_Adaptive):
     r"""RMSprop: steps divided by the root of a running mean of squared gradients.
 
     $s \leftarrow \alpha s + (1 - \alpha) g^2$, $x \leftarrow x - \gamma\, g / (\sqrt{s} + \varepsilon)$
@@ -286,6 +297,7 @@ class RMSprop(Optimizer):
     """
 
     states = ("square_avg", "momentum_buffer", "grad_avg")
+    at_least_zero = ("lr", "alpha", "eps", "weight_decay", "momentum")
     coefficients = 5
 
     def __init__(
@@ -315,10 +327,6 @@ class RMSprop(Optimizer):
             **options,
         }
         super().__init__(params, defaults)
-
-    def _check(self, group: dict[str, Any]) -> None:
-        for name in ("lr", "alpha", "eps", "weight_decay", "momentum"):
-            check_number(name, group[name], 0)
 
     def _update(self, table: ParameterTable, group: dict[str, Any]) -> None:
         momentum, centered = group["momentum"], bool(group["centered"])
@@ -385,7 +393,7 @@ def _adadelta_cuda(like, addresses, chunks, coefficients):
 adadelta_step = chunk_kernel(_adadelta_cpu, _adadelta_cuda)
 
 
-class Adadelta(Optimizer):
+class Adadelta(_Adaptive):
     r"""Adadelta: steps in the units of the parameters, the ratio of running means of past steps and gradients.
 
     $d = \sqrt{u + \varepsilon} / \sqrt{s + \varepsilon}\; g$, $x \leftarrow x - \gamma d$, with running means s of
@@ -414,6 +422,7 @@ class Adadelta(Optimizer):
     """
 
     states = ("square_avg", "acc_delta")
+    at_least_zero = ("lr", "eps", "weight_decay")
     coefficients = 5
 
     def __init__(
@@ -442,8 +451,7 @@ class Adadelta(Optimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: dict[str, Any]) -> None:
-        for name in ("lr", "eps", "weight_decay"):
-            check_number(name, group[name], 0)
+        super()._check(group)
         check_number("rho", group["rho"], 0, 1)
 
     def _update(self, table: ParameterTable, group: dict[str, Any]) -> None:

@@ -94,6 +94,32 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
+def become(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form of a view that the tensor itself turns into: its memory stays, its shape and strides change."""
+
+    @functools.wraps(function)
+    def method(input: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        if input.requires_grad and input._node is None and is_grad_enabled():
+            raise GradientError("a leaf tensor that requires gradients cannot be changed in place; use no_grad()")
+        before = input.detach()
+        before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
+        shown = function(before, *arguments, **options)
+        if shown is not before:
+            input._array, input._version = shown._array, shown._version
+            input._node, input._output, input.requires_grad = shown._node, shown._output, shown.requires_grad
+        return input
+
+    method.__name__ = method.__qualname__ = f"{function.__name__}_"
+    method.__doc__ = f"`{function.__name__}` in place: the tensor becomes that view of its memory."
+    return method
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Takes the tensor out of the graph: a leaf that requires no gradients, on the same memory."""
+    input._node, input._output, input.requires_grad = None, 0, False
+    return input
+
+
 def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Any) -> Callable[..., Tensor]:
     """As `in_place`, with a way of one kernel for what optimizers and statistics do outside the graph."""
     slow = in_place(function)
