@@ -22,7 +22,7 @@ from nbdl.ops.convolution.depthwise_gradient import depthwise_weight_gradient
 from nbdl.ops.convolution.geometry import Pair
 from nbdl.ops.convolution.plan import merged, plan_correlation
 from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
-from nbdl.ops.convolution.weights import fold_gradient, pack_weights
+from nbdl.ops.convolution.weights import STREAMS, fold_gradient, pack_weights
 from nbdl.ops.convolution.winograd import TAPS, correlate_in_tiles, plan_tiles, weight_gradient_in_tiles
 from nbdl.ops.convolution.winograd import Plan as TilePlan
 from nbdl.ops.matmul.linear import sum_columns
@@ -97,10 +97,10 @@ def _gradients_in_tiles(x: Any, dy: Any, tiles: TilePlan, with_bias: bool) -> tu
 
 def _folded(partial: Any, shape: tuple[int, ...]) -> Any:
     """The gradient of the weights from the partial ones of the chunks of images, added in order."""
-    if partial.shape[0] > 1:
-        partial = arrays.sum_rows(partial.reshape(partial.shape[0], -1)).reshape(1, *partial.shape[1:])
     dweight = memory.empty(shape, partial.dtype)
-    fold_gradient(partial, dweight.reshape(*shape[:2], -1))
+    _, groups, taps, inputs, _ = partial.shape
+    workspace = memory.empty((groups * -(-inputs // STREAMS), STREAMS * STREAMS * taps), partial.dtype)
+    fold_gradient(partial, dweight.reshape(*shape[:2], -1), workspace)
     return dweight
 
 

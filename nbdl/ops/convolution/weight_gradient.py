@@ -32,7 +32,7 @@ PIXELS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
 FEW_INPUTS = 4
 """Input channels under which patches are built."""
 
-FEW_PIXELS = 128
+FEW_PIXELS = 40
 """Pixels of a result under which a tile's inner loop runs over the images of the batch."""
 
 ENOUGH = 16
@@ -133,9 +133,9 @@ def _add_taps(
         if sizes[FORM] == IMAGES:
             for i in range(max(bottom - top, 1)):
                 multiply_panel(
-                    inputs, right - left if bottom > top else 0, images,
-                    advance(a, i * stride * width * channels), across_stride * channels, 1, image_step,
-                    advance(b, i * out_width * dy_pixel), dy_pixel, dy_image,
+                    inputs, images if bottom > top else 0, right - left,
+                    advance(a, i * stride * width * channels), image_step, 1, across_stride * channels,
+                    advance(b, i * out_width * dy_pixel), dy_image, dy_pixel,
                     null_pointer(c), -np.inf, c, outputs, beta if i == 0 else 1.0, columns,
                 )  # fmt: skip
         else:

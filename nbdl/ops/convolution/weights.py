@@ -22,6 +22,10 @@ from nbdl.ops.convolution.plan import (
     WEIGHT_STEP,
 )
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.simd import advance, pointer
+
+STREAMS = 16
+"""Places far apart that are read, or written, in turn: as many as the first cache holds when they share its sets."""
 
 # ---------------------------------------------------------------- packing
 
@@ -36,18 +40,22 @@ def _pack_weights_cpu(weight, packed, sizes, phases, start, stop):
         phase, group, panel = task // (groups * panels), task // panels % groups, task % panels
         taps, across = phases[phase, TAPS], phases[phase, COLUMNS + TAPS]
         columns = min(width, outputs - panel * width)
-        target = phases[phase, OFFSET] + (group * panels + panel) * taps * across * inputs * width
-        for r in range(taps):
-            row = (phases[phase, WEIGHT] + r * phases[phase, WEIGHT_STEP]) * sizes[KERNEL_WIDTH]
-            for s in range(across):
-                place = row + phases[phase, COLUMNS + WEIGHT] + s * phases[phase, COLUMNS + WEIGHT_STEP]
-                source = place + group * group_step + panel * width * output_step
-                for c in range(inputs):
-                    for j in range(columns):
-                        packed[target + j] = weight[source + j * output_step + c * input_step]
-                    for j in range(columns, width):
-                        packed[target + j] = 0
-                    target += width
+        begin = phases[phase, OFFSET] + (group * panels + panel) * taps * across * inputs * width
+        # The taps in the inner loops and a few columns at a time: a line of the weight is read once.
+        for left in range(0, columns, STREAMS):
+            for c in range(inputs):
+                for r in range(taps):
+                    row = (phases[phase, WEIGHT] + r * phases[phase, WEIGHT_STEP]) * sizes[KERNEL_WIDTH]
+                    for s in range(across):
+                        place = row + phases[phase, COLUMNS + WEIGHT] + s * phases[phase, COLUMNS + WEIGHT_STEP]
+                        place += group * group_step + (panel * width + left) * output_step + c * input_step
+                        source = pointer(weight, place)
+                        target = pointer(packed, begin + ((r * across + s) * inputs + c) * width + left)
+                        for j in range(min(STREAMS, columns - left)):
+                            target[j] = source[j * output_step]
+        for row in range(taps * across * inputs):
+            for j in range(columns, width):
+                packed[begin + row * width + j] = 0
 
 
 @cuda_kernel
@@ -85,24 +93,39 @@ pack_weights = Kernel(
 
 
 @cpu_kernel
-def _fold_gradient_cpu(partial, dweight, start, stop):
+def _fold_gradient_cpu(partial, dweight, workspace, start, stop):
     """partial [chunks, groups, taps, C / groups, K / groups] -> dweight [K, C / groups, taps].
 
-    The chunks are added in order. One task an output channel.
+    The chunks are added in order. One task STREAMS input channels of a group, and as many output channels at a time, by
+    way of its row of workspace [tasks, elements]: read and written directly, their lines would share few sets of a
+    cache and evict one another.
     """
     chunks, _, taps, inputs, outputs = partial.shape
-    for k in range(start, stop):
-        group, column = k // outputs, k % outputs
-        for c in range(inputs):
-            for tap in range(taps):
-                total = partial[0, group, tap, c, column]
+    blocks = (inputs + STREAMS - 1) // STREAMS
+    chunk_step = partial.size // chunks
+    for task in range(start, stop):
+        group, top = task // blocks, task % blocks * STREAMS
+        rows = (min(inputs, top + STREAMS) - top) * taps
+        own = pointer(workspace, task * workspace.shape[1])
+        for first in range(0, outputs, STREAMS):
+            columns = min(STREAMS, outputs - first)
+            for row in range(rows):
+                c, tap = top + row // taps, row % taps
+                source = pointer(partial, ((group * taps + tap) * inputs + c) * outputs + first)
+                target = advance(own, row * STREAMS)
+                for k in range(columns):
+                    target[k] = source[k]
                 for chunk in range(1, chunks):
-                    total += partial[chunk, group, tap, c, column]
-                dweight[k, c, tap] = total
+                    for k in range(columns):
+                        target[k] += source[chunk * chunk_step + k]
+            for k in range(columns):
+                target = pointer(dweight, ((group * outputs + first + k) * inputs + top) * taps)
+                for row in range(rows):
+                    target[row] = own[row * STREAMS + k]
 
 
 @cuda_kernel
-def _fold_gradient_cuda(partial, dweight):
+def _fold_gradient_cuda(partial, dweight, workspace):
     """As the CPU twin. One block an output channel."""
     chunks, _, taps, inputs, outputs = partial.shape
     k = cuda.blockIdx.x
@@ -118,6 +141,7 @@ def _fold_gradient_cuda(partial, dweight):
 fold_gradient = Kernel(
     cpu=_fold_gradient_cpu,
     cuda=_fold_gradient_cuda,
-    tasks=lambda partial, dweight: dweight.shape[0],
-    work=lambda partial, dweight: partial.size,
+    tasks=lambda partial, dweight, workspace: workspace.shape[0],
+    work=lambda partial, dweight, workspace: partial.size,
+    blocks=lambda partial, dweight, workspace: dweight.shape[0],
 )
