@@ -15,6 +15,17 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: make pari
 pytestmark = pytest.mark.parity
 
 EXACT, SINGLE = 1e-6, 1e-4
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Where other programs run, PyTorch's threads would wait for one another longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 CASES = 250
 
 

@@ -379,7 +379,7 @@ def _checked_lengths(name: str, lengths: Any, count: int, most: int | None) -> n
     if isinstance(lengths, Tensor):
         numbers = np.atleast_1d(np.asarray(check_integer(name, lengths).detach().to("cpu")))
     elif isinstance(lengths, (int, np.integer, tuple, list, np.ndarray)) and not isinstance(lengths, bool):
-        numbers = np.atleast_1d(np.asarray(lengths, None if len(np.shape(lengths)) and len(lengths) else np.int64))
+        numbers = np.atleast_1d(np.asarray(lengths, None if np.size(lengths) else np.int64))
     else:
         raise ArgumentTypeError(f"{name}: expected integers, got {type(lengths).__name__}")
     if numbers.dtype.kind not in "iu":
