@@ -22,6 +22,7 @@ import math
 from typing import Any
 
 from nbdl.ops.normalization.fetching import fetch_row
+from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
@@ -128,7 +129,7 @@ def _join_moments_cpu(
             scale[c] += squares[p, c] + n * (means[p, c] - mean[c]) * (means[p, c] - mean[c])
     for c in range(start, stop):
         spread = scale[c]
-        r = number(1) / math.sqrt(spread / count + eps)
+        r = reciprocal_root(spread / count + eps)
         rstd[c] = r
         scale[c] = r * weight[c]
         running_mean[c] += momentum * (mean[c] - running_mean[c])
@@ -150,7 +151,7 @@ def _join_moments_cuda(means, squares, side, rows, weight, eps, momentum, mean, 
         for p in range(means.shape[0]):
             apart = means[p, c] - mu
             spread += squares[p, c] + apart * apart * number(_rows_of(p, side, rows))
-        r = number(1) / math.sqrt(spread / count + eps)
+        r = reciprocal_root(spread / count + eps)
         mean[c] = mu
         rstd[c] = r
         scale[c] = r * weight[c]

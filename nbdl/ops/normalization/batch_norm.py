@@ -40,6 +40,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.batch_columns import batch_gradients, batch_moments, scale_columns
 from nbdl.ops.normalization.layout import arranged, check_parameters, given_or, lies_last, restored, zeros
+from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_number
@@ -93,7 +94,7 @@ def _batch_norm_planes_cpu(
         for i in range(n):
             for s in range(unsigned(places)):
                 squares += (x[i, c, s] - mu) * (x[i, c, s] - mu)
-        r = x.dtype.type(1) / math.sqrt(squares / count + eps)
+        r = reciprocal_root(squares / count + eps)
         factor, shift = r * weight[c], bias[c]
         for i in range(n):
             for s in range(unsigned(places)):
@@ -122,7 +123,7 @@ def _batch_norm_planes_cuda(x, weight, bias, eps, momentum, y, mean, rstd, scale
         for s in range(cuda.threadIdx.x, places, BLOCK):
             squares += (x[i, c, s] - mu) * (x[i, c, s] - mu)
     squares = block_sum(squares)
-    r = one / math.sqrt(squares / count + eps)
+    r = reciprocal_root(squares / count + eps)
     factor, shift = r * weight[c], bias[c]
     for i in range(n):
         for s in range(cuda.threadIdx.x, places, BLOCK):
@@ -175,7 +176,7 @@ scale_planes = Kernel(
 def _running_scale_cpu(running_var, weight, eps, rstd, scale, start, stop):
     """All [C]: rstd = 1 / sqrt(running_var + eps), scale = weight rstd. One task a channel."""
     for c in range(start, stop):
-        r = rstd.dtype.type(1) / math.sqrt(running_var[c] + eps)
+        r = reciprocal_root(running_var[c] + eps)
         rstd[c] = r
         scale[c] = r * weight[c]
 
@@ -185,7 +186,7 @@ def _running_scale_cuda(running_var, weight, eps, rstd, scale):
     """As the CPU twin. One thread a channel."""
     c = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if c < rstd.shape[0]:
-        r = rstd.dtype.type(1) / math.sqrt(running_var[c] + eps)
+        r = reciprocal_root(running_var[c] + eps)
         rstd[c] = r
         scale[c] = r * weight[c]
 

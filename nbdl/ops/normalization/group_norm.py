@@ -36,6 +36,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.batch_norm import batch_norm, batch_norm_reference
 from nbdl.ops.normalization.layout import arranged, check_parameters, given_or, lies_last, restored, zeros
+from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_int, check_number
@@ -93,7 +94,7 @@ def _group_norm_planes_cpu(x, weight, bias, eps, y, mean, variance, rstd, start,
         for c in range(g * size, (g + 1) * size):
             for s in range(unsigned(places)):
                 squares += (x[n, c, s] - mu) * (x[n, c, s] - mu)
-        r = x.dtype.type(1) / math.sqrt(squares / count + eps)
+        r = reciprocal_root(squares / count + eps)
         for c in range(g * size, (g + 1) * size):
             scale, shift = r * weight[c], bias[c]
             for s in range(unsigned(places)):
@@ -120,7 +121,7 @@ def _group_norm_planes_cuda(x, weight, bias, eps, y, mean, variance, rstd):
         apart = x[n, g * size + i // places, i % places] - mu
         squares += apart * apart
     squares = block_sum(squares)
-    r = x.dtype.type(1) / math.sqrt(squares / count + eps)
+    r = reciprocal_root(squares / count + eps)
     for i in range(cuda.threadIdx.x, size * places, BLOCK):
         c, s = g * size + i // places, i % places
         y[n, c, s] = (x[n, c, s] - mu) * (r * weight[c]) + bias[c]
@@ -178,7 +179,7 @@ def _group_norm_columns_cpu(x, weight, bias, eps, y, mean, variance, rstd, total
             for c in range(g * size, (g + 1) * size):
                 squares += factor[n, c]
             variance[n, g] = squares / count
-            rstd[n, g] = x.dtype.type(1) / math.sqrt(squares / count + eps)
+            rstd[n, g] = reciprocal_root(squares / count + eps)
             for c in range(g * size, (g + 1) * size):
                 factor[n, c] = rstd[n, g] * weight[c]
         for s in range(places):
@@ -203,7 +204,7 @@ def _group_norm_columns_cuda(x, weight, bias, eps, y, mean, variance, rstd, tota
         apart = x[n, i // size, g * size + i % size] - mu
         squares += apart * apart
     squares = block_sum(squares)
-    r = x.dtype.type(1) / math.sqrt(squares / count + eps)
+    r = reciprocal_root(squares / count + eps)
     for i in range(cuda.threadIdx.x, size * places, BLOCK):
         s, c = i // size, g * size + i % size
         y[n, s, c] = (x[n, s, c] - mu) * (r * weight[c]) + bias[c]

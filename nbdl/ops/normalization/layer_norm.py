@@ -34,6 +34,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.fetching import fetch_row
 from nbdl.ops.normalization.layout import check_parameters, given_or, zeros
+from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_int, check_number, check_shape
@@ -61,19 +62,25 @@ def layer_norm_reference(input, normalized_shape, weight=None, bias=None, eps=1e
 
 @cpu_kernel
 def _layer_norm_forward_cpu(x, weight, bias, eps, y, mean, rstd, start, stop):
-    """x, y [N, D]; weight, bias [D]; mean, rstd [N]. One task a row."""
+    """x, y [N, D]; weight, bias [D]; mean, rstd [N]. One task a row.
+
+    Both moments come from one pass, around the row's first element: around 0, a large mean would leave no digits of
+    the variance. No element is further from the mean than sqrt(D - 1) deviations, so at most a factor D is lost.
+    """
     d = unsigned(x.shape[1])
     share = x.dtype.type(1) / x.dtype.type(x.shape[1])
     for row in range(start, stop):
         fetch_row(x, row)
+        shift = x[row, 0]
         total = x.dtype.type(0)
-        for j in range(d):
-            total += x[row, j]
-        mu = total * share
         squares = x.dtype.type(0)
-        for j in range(d):  # a second pass: E[x^2] - mu^2 loses every digit when |mu| >> sigma
-            squares += (x[row, j] - mu) * (x[row, j] - mu)
-        r = x.dtype.type(1) / math.sqrt(squares * share + eps)
+        for j in range(d):
+            apart = x[row, j] - shift
+            total += apart
+            squares += apart * apart
+        near = total * share
+        mu = shift + near
+        r = reciprocal_root(max(squares * share - near * near, x.dtype.type(0)) + eps)
         for j in range(d):
             y[row, j] = (x[row, j] - mu) * r * weight[j] + bias[j]
         mean[row] = mu
@@ -86,14 +93,16 @@ def _layer_norm_forward_cuda(x, weight, bias, eps, y, mean, rstd):
     row = cuda.blockIdx.x
     d = x.shape[1]
     share = x.dtype.type(1) / x.dtype.type(d)
+    shift = x[row, 0]
     total = x.dtype.type(0)
-    for j in range(cuda.threadIdx.x, d, BLOCK):
-        total += x[row, j]
-    mu = block_sum(total) * share
     squares = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, d, BLOCK):
-        squares += (x[row, j] - mu) * (x[row, j] - mu)
-    r = x.dtype.type(1) / math.sqrt(block_sum(squares) * share + eps)
+        apart = x[row, j] - shift
+        total += apart
+        squares += apart * apart
+    near = block_sum(total) * share
+    mu = shift + near
+    r = reciprocal_root(max(block_sum(squares) * share - near * near, x.dtype.type(0)) + eps)
     for j in range(cuda.threadIdx.x, d, BLOCK):
         y[row, j] = (x[row, j] - mu) * r * weight[j] + bias[j]
     if cuda.threadIdx.x == 0:

@@ -30,6 +30,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.fetching import fetch_row
 from nbdl.ops.normalization.layer_norm import ROWS, check_row
 from nbdl.ops.normalization.layout import check_parameters, given_or, zeros
+from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_number
@@ -59,7 +60,7 @@ def _rms_norm_forward_cpu(x, weight, eps, y, rstd, start, stop):
         squares = x.dtype.type(0)
         for j in range(d):
             squares += x[row, j] * x[row, j]
-        r = x.dtype.type(1) / math.sqrt(squares / x.dtype.type(x.shape[1]) + eps)
+        r = reciprocal_root(squares / x.dtype.type(x.shape[1]) + eps)
         for j in range(d):
             y[row, j] = x[row, j] * r * weight[j]
         rstd[row] = r
@@ -73,7 +74,7 @@ def _rms_norm_forward_cuda(x, weight, eps, y, rstd):
     squares = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, d, BLOCK):
         squares += x[row, j] * x[row, j]
-    r = x.dtype.type(1) / math.sqrt(block_sum(squares) / x.dtype.type(d) + eps)
+    r = reciprocal_root(block_sum(squares) / x.dtype.type(d) + eps)
     for j in range(cuda.threadIdx.x, d, BLOCK):
         y[row, j] = x[row, j] * r * weight[j]
     if cuda.threadIdx.x == 0:
