@@ -387,6 +387,7 @@ class LSTMOp(Op):
     def backward(ctx: Context, dy, dh, dc):
         x, weight_ih, weight_hh, gates, states, cells, hidden, *rest = ctx.saved
         wants_dx, wants_dh0, _, *wants_dweights, _ = ctx.needs_input_grad
+        wants_dbias = any(wants_dweights[2:4])
         dtype, (rows, features), (batch, p), size = x.dtype, x.shape, dh.shape, dc.shape[1]
         dgates = memory.empty((rows, padded(4 * size, dtype.itemsize)), dtype)
         dh0, dc0 = memory.empty(dh.shape, dtype), memory.empty(dc.shape, dtype)
@@ -406,7 +407,7 @@ class LSTMOp(Op):
             dx = memory.empty(x.shape, dtype)
             gemm(dz, weight_ih, dx)
         if ctx.joined and any(wants_dweights):
-            ones = 2 * wants_dweights[2]
+            ones = 2 * wants_dbias
             dweights = memory.empty((4 * size, p + features + ones), dtype)
             gemm(dz.T, states[:, : p + features + ones], dweights)
             dweight_hh, dweight_ih = dweights[:, :p], dweights[:, p : p + features]
@@ -419,7 +420,7 @@ class LSTMOp(Op):
             if wants_dweights[1]:
                 dweight_hh = memory.empty(weight_hh.shape, dtype)
                 gemm(dz.T, states[:, :p], dweight_hh)
-            if wants_dweights[2]:
+            if wants_dbias:
                 dbias_ih = dbias_hh = sum_columns(dgates)[: 4 * size]
         if ctx.projected:
             dweight_hr = memory.empty(rest[0].shape, dtype)

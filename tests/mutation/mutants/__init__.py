@@ -15,6 +15,7 @@ from tests.mutation.mutants.pooling import INTERPOLATION, POOLING, SHUFFLES
 from tests.mutation.mutants.recurrent import RECURRENT
 from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
+from tests.mutation.mutants.sequences import SEQUENCES
 from tests.mutation.mutants.tiles import TILES
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -36,5 +37,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *OTHERS,
     *NORMALIZATION,
     *RECURRENT,
+    *SEQUENCES,
     *OPTIMIZERS,
 )
