@@ -26,6 +26,7 @@ SIZES = {
     "strided": ((2, 20, 19, 18), (33, 20, 3, 3), {"padding": 1, "stride": 2}),
     "blocks of rows": ((1, 40, 70, 40), (8, 40, 3, 3), {"padding": 1}),
     "one channel": ((3, 1, 28, 28), (32, 1, 3, 3), {"padding": 1}),
+    "three channels": ((2, 3, 13, 12), (40, 3, 3, 3), {"padding": 1}),
     "many small images": ((40, 24, 3, 3), (33, 24, 3, 3), {"padding": 1}),
     "single pixels": ((40, 24, 1, 1), (33, 24, 3, 3), {"padding": 1}),
     "pointwise": ((3, 30, 14, 14), (40, 30, 1, 1), {}),

@@ -218,6 +218,7 @@ def _weight_gradient_cpu(x, dy, partial, sums, workspace, sizes, start, stop):
     units = chunks * groups * panels * taps
     first, last = units * start // tasks, units * stop // tasks
     own = pointer(workspace, start * workspace.shape[1])
+    gathered = -1  # the image and group whose patches lie in own: its panels share them
     for chunk in range(chunks):
         from_image, to_image = sizes[BATCH] * chunk // chunks, sizes[BATCH] * (chunk + 1) // chunks
         at_once = to_image - from_image if form == IMAGES else 1
@@ -246,7 +247,9 @@ def _weight_gradient_cpu(x, dy, partial, sums, workspace, sizes, start, stop):
                     add_rows(gradient, pixels * at_once, dy_pixel, columns, total)
                 if form == PATCHES:
                     length = _patch_length(pixels)
-                    _gather_patches(advance(image, group * inputs), sizes, own_patches, length, x.dtype.type(0))
+                    if gathered != n * groups + group:
+                        _gather_patches(advance(image, group * inputs), sizes, own_patches, length, x.dtype.type(0))
+                        gathered = n * groups + group
                     c = pointer(partial, target)
                     multiply_panel(
                         all_taps * inputs, 1, pixels, own_patches, 0, length, 1, gradient, 0, dy_pixel,
