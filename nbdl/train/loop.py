@@ -215,7 +215,7 @@ class Trainer:
         return {name: total / count for name, total in sums.items()}
 
     def predict(self, loader: Any) -> np.ndarray:
-        """The model's outputs for all samples of a loader, in evaluation mode; the last field of a batch is not used."""
+        """The model's outputs for all samples of a loader, in evaluation mode; a batch's last field is unused."""
         was_training = self.model.training
         self.model.eval()
         with no_grad():

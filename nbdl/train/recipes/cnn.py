@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbdl import data, models, nn, ops, optim
-from nbdl.autograd import no_grad
+from nbdl.autograd import Tensor
 from nbdl.train.loop import Trainer, accuracy
 from nbdl.train.pictures import confusion_matrix, draw_confusion, draw_predictions
 from nbdl.train.recipes.registry import (
@@ -80,17 +80,6 @@ def _augmentation(options: dict[str, Any], flip: bool) -> data.Compose | None:
     return data.Compose(changes) if changes else None
 
 
-def probabilities(trainer: Trainer, images: np.ndarray) -> np.ndarray:
-    """What the trained model thinks of each image: softmax of its scores, [N, classes]."""
-    trainer.model.eval()
-    parts = []
-    with no_grad():
-        for batch in data.DataLoader(images, EVALUATION_BATCH):
-            (x,) = trainer.tensors([batch])
-            parts.append(np.asarray(ops.softmax(trainer.model(x), 1).to("cpu")))
-    return np.concatenate(parts)
-
-
 def _image_task(
     name: str,
     model: nn.Module,
@@ -115,7 +104,8 @@ def _image_task(
         return {"test_accuracy": result["accuracy"], "test_loss": result["loss"]}
 
     def draw(trainer: Trainer) -> dict[str, str]:
-        thought = probabilities(trainer, images)
+        scores = Tensor(trainer.predict(data.DataLoader(test, EVALUATION_BATCH)))
+        thought = np.asarray(ops.softmax(scores, 1))
         matrix = confusion_matrix(labels, thought.argmax(axis=1), len(classes))
         title = f"{name}: test images"
         return {
