@@ -247,8 +247,8 @@ class RecurrentForecaster(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, check_int("future", future, 1))
         if corrects:
-            nn.init.zeros_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
+            for parameter in self.output.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, past: Tensor, forecast: Tensor | None = None) -> Tensor:
         """The values [N, future] after the past [N, T], corrections to `forecast` where there is one."""
