@@ -84,7 +84,7 @@ def batch_in_evaluation(draw: Draw) -> dict[str, Any]:
 
 def many_rows(draw: Draw) -> dict[str, Any]:
     """More rows than a chunk has, more channels than a block; or few channels and rows side by side."""
-    shape = draw.choice(((140, 130), (2, 3, 8 * draw.integer(9, 20)), (3, 5, 60)))
+    shape = draw.choice(((3, 130), (131, 33), (2, 3, 8 * draw.integer(9, 20)), (3, 5, 60)))
     values = spread(draw, shape, (0, *range(2, len(shape))))
     if len(shape) > 2:
         values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
