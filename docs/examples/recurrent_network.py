@@ -1,4 +1,4 @@
-"""Recurrent networks: the same step again and again, what its gradients do, and what a trained one remembers."""
+"""Recurrent networks: one step again and again, its gradients, and what it remembers."""
 
 # --8<-- [start:reference]
 import numpy as np
@@ -49,7 +49,7 @@ assert np.abs(y[-1].detach().numpy() - h).max() < 1e-12
 
 # --8<-- [start:bptt]
 def loss_and_gradients(xs, target, w_ih, w_hh, b):
-    """A plain recurrent layer over xs [T, I], the squared error of its last state, and all gradients."""
+    """A plain layer over xs [T, I], the squared error of its last state, all gradients."""
     states = [np.zeros(len(b))]
     for x in xs:  # forward: left to right
         states.append(rnn_step(x, states[-1], w_ih, w_hh, b))
@@ -194,7 +194,17 @@ forget, memory = np.array(forget), np.array(memory)
 
 half_life = np.log(0.5) / np.log(forget.mean(axis=0).clip(1e-6, 1 - 1e-6))
 print("half-lives of the cells, in characters:")
-print("shortest", np.sort(half_life)[:4].round(2), " longest", np.sort(half_life)[-4:].round(1))
+print(
+    "shortest",
+    np.sort(half_life)[:4].round(2),
+    " longest",
+    np.sort(half_life)[-4:].round(1),
+)
+
+longest = np.argsort(-half_life)[:24]
+blank = np.array([symbol in " \n" for symbol in passage])
+open_at = [forget[np.ix_(where, longest)].mean() for where in (blank, ~blank)]
+print("forget gates of the longest: {:.2f} at blanks, {:.2f} elsewhere".format(*open_at))
 # --8<-- [end:gates]
 
 # --8<-- [start:temperature]
