@@ -1,5 +1,7 @@
 """Recurrent layers: long sequences, threads, states from window to window, what is not asked for."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from nbdl.nn.utils import rnn
 from nbdl.ops.recurrent import gates
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from nbdl.runtime.jit import cpu_function
+from nbdl.testing import properties, simt
+from nbdl.testing.draw import seeded
+from nbdl.testing.specs import find_specs
 
 LAYERS = [nn.RNN, nn.LSTM, nn.GRU]
 
@@ -80,7 +85,7 @@ def test_threads_share_out_sequences_of_all_lengths(layer):
     assert runs[0] == runs[1] == runs[2]
 
 
-@pytest.mark.parametrize("hidden", [3, 160])
+@pytest.mark.parametrize("hidden", [3, 200])
 def test_lstm_gradients_do_not_depend_on_what_else_is_asked_for(hidden):
     """Without gradients of the first state, of the input, or of a weight, the others stay what they are."""
     nbdl.manual_seed(0)
@@ -104,6 +109,20 @@ def test_lstm_gradients_do_not_depend_on_what_else_is_asked_for(hidden):
         alone = gradients(name)
         assert set(alone) == {name}
         np.testing.assert_allclose(alone[name], every[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["lstm", "lstm:packed", "lstm:projection", "lstm:two directions"])
+def test_lstm_of_large_weights(variant, monkeypatch):
+    """Where weights are large the input has a product of its own; here those of the spec table count as large."""
+    monkeypatch.setattr(sys.modules["nbdl.ops.recurrent.lstm"], "JOINED_BYTES", 0)
+    (spec,) = (row for row in find_specs(["lstm"]) if row.name == variant)
+    for seed in range(8):
+        case = spec.inputs(seeded(seed))
+        properties.check_forward(spec, case, np.float32)
+        properties.check_gradients(spec, case)
+        properties.check_threads(spec, case)
+        if seed < 2:
+            properties.check_twin(spec, case, lambda seed=seed: simt.target(seed=seed))
 
 
 def test_state_dict_has_the_usual_names():

@@ -26,8 +26,9 @@ $$
 and over all rows at once $dX = d\tilde Z W_{ih}$, $dW_{ih} = d\tilde Z^\top X$, $dW_{hh} = d\tilde Z^\top H$,
 $db = \sum d\tilde z$, $dW_{hr} = \bar H^\top M$.
 
-The products with $W_{ih}$ and those for the weights' gradients are one product over all steps. What depends on the step
-before runs in one kernel for the whole sequence. Threads share out the sequences: none waits for another.
+What depends on the step before runs in one kernel for the whole sequence. Threads share out the sequences: none waits
+for another. The weights' gradients are one product over all steps. So is $W_{ih} X$ where the weights are large; small
+ones stay in the cache, and one product a step with $(W_{hh}, W_{ih}, b_{ih}, b_{hh})$ and rows $(h, x, 1, 1)$ does all.
 
 Letters: T steps, N sequences, R rows of all steps, I features, H hidden features, P features of the state.
 

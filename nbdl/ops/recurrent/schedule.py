@@ -18,7 +18,7 @@ from nbdl.runtime.gemm.plan import PARALLEL_WORK
 
 FIRST, ACTIVE, BEFORE, NEXT, REMAIN = range(5)
 """Columns of `Schedule.steps`: the step's first row, its sequences, those of the step worked on before; the first row
-of the step to come, and the sequences that go on into it."""
+of the step to come, and its sequences: a smaller number goes on into it."""
 
 
 class Schedule(NamedTuple):
@@ -52,7 +52,7 @@ def schedule(batch_sizes: tuple[int, ...], reverse: bool) -> Schedule:
     steps[:, FIRST], steps[:, ACTIVE] = firsts[order], sizes[order]
     steps[1:, BEFORE] = steps[:-1, ACTIVE]
     steps[:-1, NEXT] = steps[1:, FIRST]
-    steps[:-1, REMAIN] = np.minimum(steps[:-1, ACTIVE], steps[1:, ACTIVE])
+    steps[:-1, REMAIN] = steps[1:, ACTIVE]
     batch = batch_sizes[0]
     uniform = batch_sizes[-1] == batch
     lengths = sizes.size if uniform else tuple(int(np.sum(sizes > b)) for b in range(batch))

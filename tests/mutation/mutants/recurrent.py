@@ -51,12 +51,7 @@ RECURRENT = (
     *bugs(
         "ops/recurrent/schedule.py",
         ("wrong axis", "if reverse else slice(None)", "if not reverse else slice(None)", forward("gru:two")),
-        (
-            "bound",
-            "np.minimum(steps[:-1, ACTIVE], steps[1:, ACTIVE])",
-            "steps[1:, ACTIVE]",
-            forward("gru:packed"),
-        ),
+        ("index", "steps[:-1, NEXT] = steps[1:, FIRST]", "steps[:-1, NEXT] = steps[:-1, FIRST]", forward("gru]")),
     ),
     *bugs(
         "ops/recurrent/products.py",
