@@ -85,20 +85,26 @@ def sliding(draw: Draw, sizes: tuple[int, ...], dilated: bool = False) -> dict[s
     return arguments
 
 
-def max_windows(dims: int, draw: Draw, **options: Any) -> dict[str, Any]:
+def max_windows(dims: int, draw: Draw) -> dict[str, Any]:
     """Any windows over values without near rivals."""
-    x = image(draw, dims, **(options or {"distinct": True}))
+    x = image(draw, dims, distinct=True)
     arguments = sliding(draw, x.shape[-dims:], dilated=True)
     return {"input": x, **arguments, "return_indices": draw.boolean()}
 
 
 def with_ties(dims: int, draw: Draw) -> dict[str, Any]:
     """Equal elements, minus infinity and NaN: which of them is taken shows in the indices."""
-    arguments = max_windows(dims, draw, ties=True)
-    x = arguments["input"].copy()
+    x = image(draw, dims, least=3, ties=True).copy()
     x[draw.rng.random(x.shape) < 0.2] = -np.inf
     x[draw.rng.random(x.shape) < 0.2] = np.nan
-    return {**arguments, "input": x, "return_indices": True}
+    return {
+        "input": x,
+        "kernel_size": 3,
+        "stride": draw.integer(1, 3),
+        "padding": draw.integer(0, 1),
+        "ceil_mode": draw.boolean(),
+        "return_indices": True,
+    }
 
 
 def max_of_many_channels(draw: Draw) -> dict[str, Any]:
