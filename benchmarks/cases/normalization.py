@@ -85,7 +85,7 @@ def torch_step(case: str) -> Callable[[], None]:
 def _seconds(step: Callable[[], None]) -> float:
     """The shortest of a few runs."""
     runs = []
-    for _ in range(10):
+    for _ in range(40):
         start = time.perf_counter()
         step()
         runs.append(time.perf_counter() - start)
