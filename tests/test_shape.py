@@ -214,3 +214,16 @@ def test_parity(form):
     function, *shapes = form
     rng = np.random.default_rng(0)
     compare_with_torch(function, *[np.asarray(rng.standard_normal(shape)) for shape in shapes])
+
+
+def test_a_view_of_channels_last_memory_is_a_copy():
+    x = nbdl.randn(2, 3, 4, 5, requires_grad=True)
+    y = nbdl.ops.conv2d(x, nbdl.randn(6, 3, 3, 3))
+    assert not y.is_contiguous()
+    np.testing.assert_array_equal(y.view(2, -1).detach().numpy(), y.detach().numpy().reshape(2, -1))
+    (y.view(2, -1) * nbdl.arange(36.0)).sum().backward(retain_graph=True)
+    by_view, x.grad = x.grad, None
+    (y.flatten(1) * nbdl.arange(36.0)).sum().backward()
+    np.testing.assert_array_equal(by_view.numpy(), x.grad.numpy())
+    with pytest.raises(nbdl.ShapeError, match="needs a copy; use reshape"):
+        nbdl.randn(2, 3).t().view(6)

@@ -123,7 +123,10 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def view(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """As `reshape`, but never a copy.
+    """As `reshape`, but never a copy, with one exception: channels-last memory.
+
+    Layers for images return [N, C, H, W] in channels-last memory, where PyTorch's are contiguous; a view that its order
+    forbids is a copy then, so that `x.view(len(x), -1)` works after a convolution.
 
     Args:
         input: [*], any dtype.
@@ -144,12 +147,18 @@ def view(input: Tensor, shape: Sequence[int]) -> Tensor:
                 [3, 4]])
     """
     sizes = infer_shape("shape", sizes_of("shape", shape), input._array.size)
-    if not input._array.flags.c_contiguous and view_or_none(input._array, sizes) is None:
+    array = input._array
+    if not array.flags.c_contiguous and view_or_none(array, sizes) is None and not _is_channels_last(array):
         raise ShapeError(
             f"shape: a view of shape {list(sizes)} of a tensor of shape {list(input.shape)} and strides "
             f"{input.stride()} needs a copy; use reshape"
         )
     return ReshapeOp.apply(input, sizes)
+
+
+def _is_channels_last(array: Any) -> bool:
+    """Whether [N, C, ...] lies in memory as [N, ..., C]."""
+    return array.ndim > 2 and array.transpose(0, *range(2, array.ndim), 1).flags.c_contiguous
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
