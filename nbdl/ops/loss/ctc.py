@@ -27,7 +27,6 @@ Source: Graves, Fernández, Gomez and Schmidhuber (2006), "Connectionist Tempora
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def ctc_loss_reference(
 def _log_sum(a, b, c):
     """log(e^a + e^b + e^c), minus infinity where all are."""
     highest = max(a, max(b, c))
-    if highest == -math.inf:
+    if highest == type(highest)(-np.inf):
         return highest
     return highest + log(exp(a - highest) + exp(b - highest) + exp(c - highest))
 
