@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.autograd import Tensor
 from nbdl.ops.recurrent.gru import gru, gru_cell, gru_cell_reference, gru_reference
 from nbdl.ops.recurrent.lstm import lstm, lstm_cell, lstm_cell_reference, lstm_reference
 from nbdl.ops.recurrent.rnn import (
@@ -116,24 +117,33 @@ def _ones(*shape: int, dtype: Any = np.float64) -> np.ndarray:
     return np.ones(shape, dtype)
 
 
+def _refusal(error: type[NbdlError], mentions: str, arguments: dict[str, Any]) -> Refusal:
+    """Of arguments whose tuples and lists hold arrays: checks make tensors of arrays that stand alone only."""
+
+    def with_tensors() -> dict[str, Any]:
+        return {
+            name: type(value)(Tensor(member) for member in value) if isinstance(value, (list, tuple)) else value
+            for name, value in arguments.items()
+        }
+
+    return Refusal(with_tensors, error, mentions)
+
+
 def _refused(gates: int, error: type[NbdlError], mentions: str, **changes: Any) -> Refusal:
     """Three steps of two sequences of two features through a layer of two, something of them changed."""
 
-    def arguments() -> dict[str, Any]:
-        state = _ones(1, 2, 2)
-        return {
-            "input": _ones(3, 2, 2),
-            "hx": (state, state) if gates == 4 else state,
-            "params": [_ones(2 * gates, 2), _ones(2 * gates, 2), _ones(2 * gates), _ones(2 * gates)],
-            "has_biases": True,
-            "num_layers": 1,
-            "dropout": 0.0,
-            "train": True,
-            "bidirectional": False,
-            **changes,
-        }
-
-    return Refusal(arguments, error, mentions)
+    state = _ones(1, 2, 2)
+    arguments = {
+        "input": _ones(3, 2, 2),
+        "hx": (state, state) if gates == 4 else state,
+        "params": [_ones(2 * gates, 2), _ones(2 * gates, 2), _ones(2 * gates), _ones(2 * gates)],
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "train": True,
+        "bidirectional": False,
+    }
+    return _refusal(error, mentions, arguments | changes)
 
 
 def _refusals(gates: int) -> tuple[Refusal, ...]:
@@ -211,17 +221,14 @@ def _cell(gates: int) -> Callable[[Draw], dict[str, Any]]:
 
 
 def _cell_refused(gates: int, error: type[NbdlError], mentions: str, **changes: Any) -> Refusal:
-    def arguments() -> dict[str, Any]:
-        state = _ones(3, 2)
-        return {
-            "input": _ones(3, 2),
-            "hx": (state, state) if gates == 4 else state,
-            "w_ih": _ones(2 * gates, 2),
-            "w_hh": _ones(2 * gates, 2),
-            **changes,
-        }
-
-    return Refusal(arguments, error, mentions)
+    state = _ones(3, 2)
+    arguments = {
+        "input": _ones(3, 2),
+        "hx": (state, state) if gates == 4 else state,
+        "w_ih": _ones(2 * gates, 2),
+        "w_hh": _ones(2 * gates, 2),
+    }
+    return _refusal(error, mentions, arguments | changes)
 
 
 def _cell_row(function: Callable[..., Any], reference: Callable[..., Any], gates: int) -> OpSpec:
