@@ -75,7 +75,7 @@ def test_list_and_train_show_the_recipes(capsys):
     ("words", "message"),
     [
         (["trian"], "no command 'trian'; did you mean train?"),
-        (["fly"], "no command 'fly'; expected one of train, list, gradcheck, warmup, doctor"),
+        (["fly"], "no command 'fly'; expected one of train, sample, list, gradcheck, warmup, doctor"),
         (["train", "mlp-digit"], "no recipe 'mlp-digit'; did you mean mlp-digits?"),
         (
             ["train", "mlp-digits", "--epochs", "none"],
