@@ -9,7 +9,7 @@ CONVOLUTION = (
         "ops/convolution/geometry.py",
         ("sign", "dilation // common, last, -period))", "dilation // common, last, period))", gradients("conv2d]")),
         ("index", "last = used[0] + (number - 1) * period", "last = used[0] + number - 1", gradients("conv1d]")),
-        ("bound", "(total // 2, total - total // 2)", "(total - total // 2, total // 2)", forward("conv2d]")),
+        ("bound", "(total // 2, total - total // 2)", "(total - total // 2, total // 2)", forward("conv1d]")),
     ),
     *bugs(
         "ops/convolution/weights.py",
