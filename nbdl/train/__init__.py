@@ -7,6 +7,7 @@ from nbdl.train.errors import CheckpointError, DivergedError, OutputFolderError,
 from nbdl.train.loop import Trainer, accuracy, fit
 from nbdl.train.progress import ProgressTable
 from nbdl.train.recipes import RECIPES, run_recipe
+from nbdl.train.stream import StreamTrainer
 
 __all__ = [
     "RECIPES",
@@ -19,6 +20,7 @@ __all__ = [
     "MetricsFile",
     "OutputFolderError",
     "ProgressTable",
+    "StreamTrainer",
     "TrainError",
     "Trainer",
     "TrainingInterrupted",
