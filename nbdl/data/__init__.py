@@ -65,11 +65,11 @@ from nbdl.data.text import (
 
 __all__ = [
     "FASHION_CLASSES",
+    "SOLAR_CYCLE",
     "ArchiveError",
     "ArrayDataset",
     "AudioFormatError",
     "Augmentation",
-    "SOLAR_CYCLE",
     "Autoregression",
     "BpeTokenizer",
     "BucketLoader",
