@@ -12,6 +12,7 @@ import pytest
 
 import nbdl
 from nbdl.runtime import arrays, jit, memory, threads
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.errors import ArgumentError, DeviceError
 from nbdl.testing import simt
 
@@ -236,3 +237,28 @@ def test_copies_of_any_layout_on_both_targets(shape, layout):
         y = np.full(shape, np.nan, np.float32)
         arrays.copy_into(y, x)
     np.testing.assert_array_equal(y, x)
+
+
+def test_a_kernel_called_from_python_is_refused():
+    x = np.zeros(3, np.float32)
+    for _ in range(2):  # before and after it was compiled
+        with pytest.raises(TypeError, match="launch its Kernel"):
+            arrays._fill_cpu(x, np.ones(1, np.float32), 0, 3)
+        arrays.fill(x, np.ones(1, np.float32))
+    assert x.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("size", [1, arrays.COPY_ROW - 1, arrays.COPY_ROW, 3 * arrays.COPY_ROW + 5])
+def test_contiguous_copies_are_whole(size):
+    x = np.arange(size + 1, dtype=np.float64)
+    y = np.full(size + 1, -1.0)
+    arrays.copy_into(y[:size], x[:size])
+    np.testing.assert_array_equal(y, [*x[:size], -1])
+
+
+def test_very_large_buffers_begin_at_a_huge_page():
+    for nbytes in (memory.HUGE_PAGE, 5 * memory.HUGE_PAGE // 2):
+        x = memory.empty(nbytes, np.uint8)
+        assert address_of(x) % memory.HUGE_PAGE == 0
+        x[:] = 1
+        assert int(x[-1]) == 1

@@ -259,7 +259,7 @@ def copy_into(target: np.ndarray, source: np.ndarray) -> None:
     if source.size == 0:
         return
     if source.flags.c_contiguous and target.flags.c_contiguous:
-        copy(source.reshape(-1), target.reshape(-1), _UNIT_STEPS, _UNIT_STEPS, (1, 1, 1, source.size))
+        _copy_flat(source.reshape(-1), target.reshape(-1))
         return
     sizes, (to_steps, from_steps) = collapse(source.shape, target.strides, source.strides)
     if len(sizes) > 4:  # fold outer dimensions into a loop: arrays of five uneven dimensions are rare
@@ -284,7 +284,18 @@ def copy_into(target: np.ndarray, source: np.ndarray) -> None:
     kernel(x[0], y[0], (x[1], *reads), (y[1], *writes), shape)
 
 
-_UNIT_STEPS = (0, 0, 0, 0, 1)
+COPY_ROW = 1 << 14
+"""Elements of the rows in which contiguous memory is copied: a task each."""
+
+
+def _copy_flat(source: np.ndarray, target: np.ndarray) -> None:
+    rows, rest = divmod(source.size, COPY_ROW)
+    if rows:
+        steps = (0, 0, 0, COPY_ROW, 1)
+        copy(source, target, steps, steps, (1, 1, rows, COPY_ROW))
+    if rest:
+        steps = (rows * COPY_ROW, 0, 0, 0, 1)
+        copy(source, target, steps, steps, (1, 1, 1, rest))
 
 
 def _third(values: tuple[int, ...], dim: int) -> tuple[int, ...]:

@@ -91,7 +91,21 @@ def cpu_function(function: Callable[..., Any]) -> Any:
 def _dispatcher(function: Any, **options: Any) -> Any:
     compiled = njit(nogil=True, error_model="numpy", **options)(function)
     compiled._cache = StampedCache(function, sorted(options))
+    if options.get("no_cpython_wrapper"):
+        _refuse_calls(compiled)
     return compiled
+
+
+def _refuse_calls(compiled: Any) -> None:
+    """Without a wrapper there is nothing that Python could call: an error instead of a crash."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise TypeError(f"{compiled.__name__} runs inside kernels only: launch its Kernel, or call .py_func")
+
+    def keep(result: Any) -> None:  # numba would also enter it in the table that its fast path calls from
+        compiled.overloads[tuple(result.signature.args)] = result
+
+    compiled._compile_for_args, compiled.add_overload = refuse, keep
 
 
 class _KernelLower(Lower):  # type: ignore[misc]
