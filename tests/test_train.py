@@ -37,6 +37,14 @@ STATE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Python's own handler of Ctrl-C, which a shell takes away from what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def assert_same(got, expected):
     assert type(got) is type(expected) or isinstance(got, np.ndarray)
     if isinstance(expected, dict):
