@@ -17,8 +17,8 @@ from nbdl.data.loader import check_count
 class StreamLoader:
     """Iterates over tokens in windows. Every `for` loop over it is one epoch, from the beginning of the stretches.
 
-    A window is (first, inputs, targets): whether it is the first one, where memory begins anew; int64 [B, T] tokens; and
-    int64 [B, T], the tokens one place further on.
+    A window is (first, inputs, targets): whether it is the first one, where memory begins anew; int64 [B, T] tokens;
+    and int64 [B, T], the tokens one place further on.
 
     Args:
         tokens: Whole numbers [K]; the last K - 1 are predicted from what comes before each. So that the stretches
