@@ -44,8 +44,10 @@ OTHER_CALLS = {
     "meshgrid",
     "multinomial",
     "normal",
+    *("gru:packed", "lstm:packed", "rnn_relu:packed", "rnn_tanh:packed"),
 }
-"""PyTorch's arguments have other names or meanings in a call by keywords."""
+"""PyTorch's arguments have other names or meanings in a call by keywords; test_recurrent_layers_beside_torch has those
+of packed sequences."""
 
 WRONG_THERE = {"pdist", "scatter_reduce:prod"}
 """PyTorch 2.13 ends with a segmentation fault for no points, and gives unused elements of src gradients."""
