@@ -55,13 +55,13 @@ TILES = (
             "index",
             "        first_column = pixel % out_width + numbers[COLUMN_SHIFT]",
             "        first_column = pixel % out_height + numbers[COLUMN_SHIFT]",
-            twins("conv2d:in tiles"),
+            twins("conv2d:in"),
         ),
         (
             "missing term",
             "        if bias.shape[0] > 0:\n            total = bias[k]\n        for r in range(TAPS):",
             "        for r in range(TAPS):",
-            twins("conv2d:in tiles"),
+            twins("conv2d:in"),
         ),
     ),
     *bugs(
