@@ -10,6 +10,7 @@ import pytest
 import nbdl
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.runtime.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
+from nbdl.testing.gradcheck import GradcheckError, gradcheck
 
 
 def leaf(*values: float) -> Tensor:
@@ -326,3 +327,22 @@ def test_repr_reads_like_pytorch(values, text):
 def test_truth_of_several_elements_is_refused():
     with pytest.raises(ShapeError, match="ambiguous"):
         bool(nbdl.ones(2))
+
+
+def test_a_slight_kink_within_a_step_is_skipped_and_a_slight_error_is_not():
+    x = nbdl.tensor([1.0], dtype=nbdl.float64, requires_grad=True)
+    bent = lambda x: x + 2e-4 * nbdl.relu(x - (1 + 5e-6))  # noqa: E731
+    report = gradcheck(bent, [x])
+    assert report.kinks == 1 and report.elements == 0
+
+    class Wrong(Op):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * (1 + 5e-5)
+
+    with pytest.raises(GradcheckError, match="central differences give"):
+        gradcheck(Wrong.apply, [x])

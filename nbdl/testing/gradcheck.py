@@ -199,7 +199,12 @@ def _compare(
             continue
         report.elements += 1
         claimed = float(np.sum(analytic * direction))
-        error = abs(claimed - numeric) / (atol + rtol * abs(claimed))
+        bound = atol + rtol * abs(claimed)
+        error = abs(claimed - numeric) / bound
+        if error >= 1 and min(abs(claimed - right), abs(claimed - left)) < bound < abs(right - left):
+            report.elements -= 1  # a slight kink on one side, among many outputs; the other side's slope agrees
+            report.kinks += 1
+            continue
         if not error < 1:  # also when it is NaN
             raise GradcheckError(
                 f"{title}: the gradient of {label} {place} is {claimed:.9g}, "
