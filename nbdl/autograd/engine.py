@@ -121,12 +121,9 @@ def _run(
             foreign.add(id(arrays.owner(seed)))
         node = tensor._node
         if node is None:
-            before = leaves.get(id(tensor))
-            leaves[id(tensor)] = tensor, seed if before is None else _sum(before[1], seed, sums)
+            _to_leaf(leaves, tensor, seed, sums)
         else:
-            places = nodes.setdefault(node, [None] * len(node.outputs))
-            before = places[tensor._output]
-            places[tensor._output] = seed if before is None else _sum(before, seed, sums)
+            _to_node(nodes, node, tensor._output, seed, sums)
             roots[node] = None
 
     waiting = _count_uses(roots)
@@ -141,17 +138,12 @@ def _run(
             if type(edge) is tuple:
                 parent, output = edge
                 if array is not None:
-                    waits = nodes.get(parent)
-                    if waits is None:
-                        waits = nodes[parent] = [None] * len(parent.outputs)
-                    before = waits[output]
-                    waits[output] = array if before is None else _sum(before, array, sums)
+                    _to_node(nodes, parent, output, array, sums)
                 waiting[parent] -= 1
                 if not waiting[parent]:
                     ready.append(parent)
             elif edge is not None and array is not None:
-                before = leaves.get(id(edge))
-                leaves[id(edge)] = edge, array if before is None else _sum(before[1], array, sums)
+                _to_leaf(leaves, edge, array, sums)
 
     for leaf, array in leaves.values():
         if leaf._hooks is not None:
@@ -160,6 +152,23 @@ def _run(
             _store(leaf, array, foreign)
         elif id(leaf) in wanted:
             wanted[id(leaf)] = array
+
+
+def _to_node(
+    nodes: dict[Context, list[Array | None]], node: Context, output: int, array: Array, sums: set[int]
+) -> None:
+    """Adds a gradient to those that wait for a node, in the place of its output."""
+    places = nodes.get(node)
+    if places is None:
+        places = nodes[node] = [None] * len(node.outputs)
+    before = places[output]
+    places[output] = array if before is None else _sum(before, array, sums)
+
+
+def _to_leaf(leaves: dict[int, tuple[Tensor, Array]], leaf: Tensor, array: Array, sums: set[int]) -> None:
+    """Adds a gradient to those of a leaf."""
+    before = leaves.get(id(leaf))
+    leaves[id(leaf)] = leaf, array if before is None else _sum(before[1], array, sums)
 
 
 def _sum(before: Array, array: Array, sums: set[int]) -> Array:
