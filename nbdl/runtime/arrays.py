@@ -326,6 +326,14 @@ def dense_order(array: Any) -> tuple[int, ...] | None:
     return tuple(order)
 
 
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    places = [0] * len(order)
+    for place, axis in enumerate(order):
+        places[axis] = place
+    return tuple(places)
+
+
 def add_arrays(a: Any, b: Any) -> Any:
     """A new array a + b, in the memory order of a; same shape and dtype."""
     if a.flags.c_contiguous:
@@ -336,7 +344,7 @@ def add_arrays(a: Any, b: Any) -> Any:
     if order is None:
         return add_arrays(contiguous(a), b)
     total = add_arrays(a.transpose(order), b.transpose(order))
-    return total.transpose(np.argsort(order))
+    return total.transpose(inverse(order))
 
 
 def add_to(total: Any, array: Any) -> None:

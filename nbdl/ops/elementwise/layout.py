@@ -15,7 +15,7 @@ import numpy as np
 
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays
-from nbdl.runtime.arrays import dense_order
+from nbdl.runtime.arrays import dense_order, inverse
 from nbdl.runtime.errors import ShapeError
 
 
@@ -25,14 +25,6 @@ def sum_to(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 # ---------------------------------------------------------------- memory order
-
-
-def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that undoes another."""
-    places = [0] * len(order)
-    for place, axis in enumerate(order):
-        places[axis] = place
-    return tuple(places)
 
 
 def over_memory(x: Any, function: Callable[[Any], Any]) -> Any:
