@@ -14,14 +14,17 @@ from nbdl.models.cnn import (
     vgg16,
     vgg16_bn,
 )
+from nbdl.models.gpt import GPT, GPTConfig
 from nbdl.models.mlp import MLP
 from nbdl.models.rnn import RecurrentClassifier, RecurrentForecaster, RecurrentLanguageModel, generate
 
 __all__ = [
+    "GPT",
     "MLP",
     "VGG",
     "BasicBlock",
     "Bottleneck",
+    "GPTConfig",
     "LeNet5",
     "RecurrentClassifier",
     "RecurrentForecaster",

@@ -40,6 +40,7 @@ from nbdl.nn.distance import CosineSimilarity, PairwiseDistance
 from nbdl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from nbdl.nn.embedding import Embedding, EmbeddingBag
 from nbdl.nn.fold import Fold, Unfold
+from nbdl.nn.kv_cache import KVCache
 from nbdl.nn.linear import Bilinear, Identity, Linear
 from nbdl.nn.loss import (
     BCELoss,
@@ -176,6 +177,7 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "KLDivLoss",
+    "KVCache",
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
