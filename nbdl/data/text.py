@@ -5,15 +5,16 @@ A tokenizer has `size`, the number of its ids, `encode` from text to int64 [T], 
     CharacterTokenizer   one id a character that occurs; short and clear, helpless before a new character
     ByteTokenizer        one id a byte of UTF-8: 256 of them for every text there is; a Hangul syllable takes three
     BpeTokenizer         byte pairs merged again and again: frequent words become one id
+    JsonTokenizer        that of a published model, from its tokenizer.json
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -149,7 +150,68 @@ class ByteTokenizer:
         return "ByteTokenizer()"
 
 
-class BpeTokenizer:
+class JsonTokenizer:
+    """A tokenizer of the `tokenizers` package, from its JSON text: the tokenizer.json of a published model.
+
+    Args:
+        model: The JSON text.
+
+    Raises:
+        MissingPackageError: `tokenizers` is not installed.
+        DataFileError: The text describes no tokenizer.
+    """
+
+    def __init__(self, model: str) -> None:
+        package = _tokenizers()
+        try:
+            self._tokenizer = package.Tokenizer.from_str(model)
+        except Exception as error:  # the package raises nothing more special
+            raise DataFileError("model", "the JSON text of a tokenizer", str(error)) from None
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of a text, int64 [T], with those that the tokenizer puts around it."""
+        return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of several texts, int64 [T] each, encoded side by side."""
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def decode(self, ids: Any) -> str:
+        """The text of ids [T], without special tokens.
+
+        Raises:
+            TokenError: An id is out of range.
+        """
+        return str(self._tokenizer.decode(_checked_ids(ids, self.size)))
+
+    def id_of(self, token: str) -> int:
+        """The id of a token, such as "[MASK]".
+
+        Raises:
+            TokenError: There is no such token.
+        """
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise TokenError("token", "one of the tokenizer's tokens", repr(token))
+        return int(found)
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": "json", "model": self.to_json()}
+
+    def to_json(self) -> str:
+        """The tokenizer as JSON text."""
+        return str(self._tokenizer.to_str())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.size} tokens)"
+
+
+class BpeTokenizer(JsonTokenizer):
     """Byte-pair encoding by the `tokenizers` package: begins with bytes and merges the most frequent pair, again and
     again. It can encode every text.
 
@@ -164,25 +226,25 @@ class BpeTokenizer:
         Sennrich, Haddow and Birch (2016), "Neural Machine Translation of Rare Words with Subword Units".
     """
 
-    def __init__(self, model: str) -> None:
-        package = _tokenizers()
-        try:
-            self._tokenizer = package.Tokenizer.from_str(model)
-        except Exception as error:  # the package raises nothing more special
-            raise DataFileError("model", "the JSON text of a tokenizer", str(error)) from None
-
     @classmethod
-    def train(cls, text: str, size: int) -> "BpeTokenizer":
+    def train(cls, text: str, size: int, special: Sequence[str] = ()) -> Self:
         """Learns merges from a text until there are `size` ids.
+
+        Args:
+            text: What to learn from.
+            size: Number of ids.
+            special: Tokens that stand for no text, such as "[MASK]": the first ids. Written out in a text they are
+                found there, and take the blanks before them along.
 
         Raises:
             EmptyDataError: The text is empty.
-            DataArgumentError: A size under 256, the number of bytes.
+            DataArgumentError: A size under the number of bytes, 256, and of special tokens together.
         """
         if not text:
             raise EmptyDataError("text", "at least one character", "none")
-        if isinstance(size, bool) or not isinstance(size, int) or size < BYTES:
-            raise DataArgumentError("size", f"a whole number from {BYTES} up", repr(size))
+        fewest = BYTES + len(special)
+        if isinstance(size, bool) or not isinstance(size, int) or size < fewest:
+            raise DataArgumentError("size", f"a whole number from {fewest} up", repr(size))
         package = _tokenizers()
         tokenizer = package.Tokenizer(package.models.BPE())
         tokenizer.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -190,32 +252,14 @@ class BpeTokenizer:
         trainer = package.trainers.BpeTrainer(
             vocab_size=size,
             initial_alphabet=package.pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=[package.AddedToken(token, lstrip=True, special=True) for token in special],
             show_progress=False,
         )
         tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
         return cls(tokenizer.to_str())
 
-    @property
-    def size(self) -> int:
-        return int(self._tokenizer.get_vocab_size())
-
-    def encode(self, text: str) -> np.ndarray:
-        """The ids of a text, int64 [T]."""
-        return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
-
-    def decode(self, ids: Any) -> str:
-        """The text of ids [T].
-
-        Raises:
-            TokenError: An id is out of range.
-        """
-        return str(self._tokenizer.decode(_checked_ids(ids, self.size)))
-
     def description(self) -> dict[str, Any]:
-        return {"kind": "bpe", "model": self._tokenizer.to_str()}
-
-    def __repr__(self) -> str:
-        return f"BpeTokenizer({self.size} tokens)"
+        return {"kind": "bpe", "model": self.to_json()}
 
 
 def tokenizer_from(description: dict[str, Any]) -> Tokenizer:
@@ -231,7 +275,9 @@ def tokenizer_from(description: dict[str, Any]) -> Tokenizer:
         return ByteTokenizer()
     if kind == "bpe" and isinstance(description.get("model"), str):
         return BpeTokenizer(description["model"])
-    raise DataFileError("tokenizer", "the description of characters, bytes or bpe", json.dumps(kind))
+    if kind == "json" and isinstance(description.get("model"), str):
+        return JsonTokenizer(description["model"])
+    raise DataFileError("tokenizer", "the description of characters, bytes, bpe or json", json.dumps(kind))
 
 
 def _tokenizers() -> Any:
