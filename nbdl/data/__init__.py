@@ -41,6 +41,7 @@ from nbdl.data.errors import (
     MissingPackageError,
     TokenError,
 )
+from nbdl.data.gaussians import DEVIATION, Coverage, gaussian_ring, mode_coverage, ring_means
 from nbdl.data.handwriting import digits
 from nbdl.data.idx import read_idx
 from nbdl.data.loader import DataLoader
@@ -65,6 +66,7 @@ from nbdl.data.text import (
 )
 
 __all__ = [
+    "DEVIATION",
     "FASHION_CLASSES",
     "SOLAR_CYCLE",
     "ArchiveError",
@@ -79,6 +81,7 @@ __all__ = [
     "ChecksumError",
     "Compose",
     "ConcatDataset",
+    "Coverage",
     "CsvColumnError",
     "CsvFileError",
     "CsvHeaderError",
@@ -117,10 +120,12 @@ __all__ = [
     "digits",
     "download",
     "fashion_mnist",
+    "gaussian_ring",
     "load_csv",
     "log_mel",
     "mel_filters",
     "mnist",
+    "mode_coverage",
     "ngram_name",
     "pad",
     "python_topics",
@@ -128,6 +133,7 @@ __all__ = [
     "read_idx",
     "read_text",
     "read_wav",
+    "ring_means",
     "seasonal_naive",
     "spoken_digit_recordings",
     "spoken_digits",

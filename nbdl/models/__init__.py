@@ -14,22 +14,48 @@ from nbdl.models.cnn import (
     vgg16,
     vgg16_bn,
 )
+from nbdl.models.gan import (
+    GAMES,
+    GAN,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Game,
+    HingeGame,
+    LeastSquaresGame,
+    MinimaxGame,
+    MLPDiscriminator,
+    MLPGenerator,
+    NonSaturatingGame,
+    WassersteinGame,
+)
 from nbdl.models.gpt import GPT, GPTConfig
 from nbdl.models.mlp import MLP
 from nbdl.models.rnn import RecurrentClassifier, RecurrentForecaster, RecurrentLanguageModel, generate
 
 __all__ = [
+    "GAMES",
+    "GAN",
     "GPT",
     "MLP",
     "VGG",
     "BasicBlock",
     "Bottleneck",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "GPTConfig",
+    "Game",
+    "HingeGame",
     "LeNet5",
+    "LeastSquaresGame",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "MinimaxGame",
+    "NonSaturatingGame",
     "RecurrentClassifier",
     "RecurrentForecaster",
     "RecurrentLanguageModel",
     "ResNet",
+    "WassersteinGame",
     "generate",
     "resnet18",
     "resnet34",

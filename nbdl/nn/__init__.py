@@ -34,6 +34,7 @@ from nbdl.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from nbdl.nn.averaging import AveragedModel
 from nbdl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from nbdl.nn.convolution import Conv1d, Conv2d
 from nbdl.nn.distance import CosineSimilarity, PairwiseDistance
@@ -130,6 +131,7 @@ __all__ = [
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AveragedModel",
     "AvgPool1d",
     "AvgPool2d",
     "BCELoss",

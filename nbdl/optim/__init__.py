@@ -3,6 +3,7 @@
 from nbdl.optim import lr_scheduler
 from nbdl.optim.adam import Adam, AdamW, NAdam
 from nbdl.optim.adaptive import Adadelta, Adagrad, RMSprop
+from nbdl.optim.averaging import average_, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from nbdl.optim.clipping import clip_grad_norm_, clip_grad_value_
 from nbdl.optim.optimizer import Optimizer
 from nbdl.optim.sgd import SGD
@@ -16,7 +17,10 @@ __all__ = [
     "NAdam",
     "Optimizer",
     "RMSprop",
+    "average_",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "get_ema_multi_avg_fn",
+    "get_swa_multi_avg_fn",
     "lr_scheduler",
 ]

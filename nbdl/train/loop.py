@@ -157,6 +157,7 @@ class Trainer:
             "step": self.step,
             "loss": self._loss_sum / self._samples,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **self.details(),
         }
         if self.validation is not None:
             evaluated = self.evaluate(self.validation)
@@ -173,6 +174,10 @@ class Trainer:
         self.batch, self._loss_sum, self._samples, self._epoch_seconds = 0, 0.0, 0, 0.0
         self.history.append(record)
         self._tell("on_epoch_end", record)
+
+    def details(self) -> dict[str, float]:
+        """Further numbers for the record of the epoch that ends; a subclass has some."""
+        return {}
 
     def train_batch(self, batch: Any) -> tuple[float, int]:
         """One step of gradient descent. Returns the mean loss of the batch and the number of its samples."""

@@ -137,7 +137,7 @@ def draw_predictions(
             tone = "right" if is_right else "wrong"
             shown = 1 - images[i] if ink else images[i]
             parts += [
-                f'<image x="{x}" y="{top}" width="{TILE}" height="{TILE}" href="{_png(shown)}"/>',
+                f'<image x="{x}" y="{top}" width="{TILE}" height="{TILE}" href="{png_address(shown)}"/>',
                 f'<rect class="frame" x="{x}" y="{top}" width="{TILE}" height="{TILE}"/>',
                 f'<text class="small {tone}" x="{x}" y="{top + TILE + 14}">{escape(said)}</text>',
             ]
@@ -157,7 +157,7 @@ def _head(width: float, height: float, title: str) -> list[str]:
     ]
 
 
-def _png(image: np.ndarray) -> str:
+def png_address(image: np.ndarray) -> str:
     """An image [C, H, W] with values from 0 to 1 as a PNG in a data address."""
     channels, height, width = image.shape
     pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

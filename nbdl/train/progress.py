@@ -14,7 +14,7 @@ from nbdl.train.loop import Trainer
 
 INTERRUPTED = "\nfinishing the batch, then saving; Ctrl-C again stops at once\n"
 BAR = "  {percentage:3.0f}% {bar:24} {n_fmt}/{total_fmt}  {desc}"
-COUNTER, COLUMN = 9, 14  # widths
+COUNTER, COLUMN = 9, 16  # widths
 
 
 class ProgressTable(Callback):
