@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdl import ops
 from nbdl.autograd import Tensor
-from nbdl.nn.activation import ReLU
+from nbdl.nn.activation import GELU, ReLU, SiLU
 from nbdl.nn.convolution import Conv2d
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
@@ -17,11 +17,24 @@ def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
     return ops.linear_relu(input, linear.weight, linear.bias)
 
 
+def _linear_gelu(linear: Linear, gelu: GELU, input: Tensor) -> Tensor:
+    return ops.linear_gelu(input, linear.weight, linear.bias, gelu.approximate)
+
+
+def _linear_silu(linear: Linear, _: SiLU, input: Tensor) -> Tensor:
+    return ops.linear_silu(input, linear.weight, linear.bias)
+
+
 def _conv2d_relu(convolution: Conv2d, _: ReLU, input: Tensor) -> Tensor:
     return convolution.convolve(ops.conv2d_relu, input)
 
 
-FUSED: dict[tuple[type, type], Callable[..., Any]] = {(Linear, ReLU): _linear_relu, (Conv2d, ReLU): _conv2d_relu}
+FUSED: dict[tuple[type, type], Callable[..., Any]] = {
+    (Linear, ReLU): _linear_relu,
+    (Linear, GELU): _linear_gelu,
+    (Linear, SiLU): _linear_silu,
+    (Conv2d, ReLU): _conv2d_relu,
+}
 """For the exact classes of two modules in a row, the function of both and of the first one's input."""
 
 

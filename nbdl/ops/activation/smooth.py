@@ -45,6 +45,7 @@ from nbdl.ops.elementwise.operands import typed_number
 from nbdl.runtime import arrays, memory, vecmath
 from nbdl.runtime.checks import check_choice, check_float, check_number
 from nbdl.runtime.errors import ArgumentError
+from nbdl.runtime.gemm import ProductCurve
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
 SELU_ALPHA = 1.6732632423543772
@@ -222,6 +223,11 @@ class Curve:
     @functools.cached_property
     def _kernel(self) -> Kernel:
         return _with_slope_kernel(self._function)
+
+    @functools.cached_property
+    def of_product(self) -> ProductCurve:
+        """The curve for results of matrix products."""
+        return ProductCurve(self._function)
 
     def value_and_slope(self, x: Any, *numbers: Any) -> tuple[Any, Any]:
         """The values and the derivatives, both of the shape and memory order of x."""

@@ -3,7 +3,7 @@
 from nbdl.ops.matmul.affine import addbmm, addmm, addmv, addr, baddbmm
 from nbdl.ops.matmul.contractions import chain_matmul, cross, inner, kron, matrix_power, tensordot, trace
 from nbdl.ops.matmul.einsum import einsum
-from nbdl.ops.matmul.linear import bilinear, linear, linear_relu
+from nbdl.ops.matmul.linear import bilinear, linear, linear_gelu, linear_relu, linear_silu
 from nbdl.ops.matmul.products import bmm, dot, ger, matmul, mm, mv, outer, vdot
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "inner",
     "kron",
     "linear",
+    "linear_gelu",
     "linear_relu",
+    "linear_silu",
     "matmul",
     "matrix_power",
     "mm",
@@ -33,7 +35,9 @@ __all__ = [
     "vdot",
 ]
 
-METHODS = tuple(name for name in __all__ if name not in ("bilinear", "chain_matmul", "einsum", "linear", "linear_relu"))
+_FUNCTIONS = ("bilinear", "chain_matmul", "einsum", "linear", "linear_gelu", "linear_relu", "linear_silu")
+
+METHODS = tuple(name for name in __all__ if name not in _FUNCTIONS)
 """The functions that tensors have as methods."""
 
 IN_PLACE = ("addbmm", "addmm", "addmv", "addr", "baddbmm")

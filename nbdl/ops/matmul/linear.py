@@ -5,7 +5,9 @@ Linear, for each row $x$ of the input:
 $$y_o = \sum_i W_{oi}\, x_i + b_o, \qquad Y = X W^\top + b$$
 
 Backward: $dX = dY\, W$, $\;dW = dY^\top X$, and $db_o = \sum_{\text{rows}} dy_o$, since b is added to every row.
-A ReLU that follows is applied where the product is written; its backward, $dY$ where $Y > 0$, is one pass with $db$.
+An activation $f$ that follows, $H = f(Y)$, is applied where the product is written: while a piece of Y is in the cache
+it becomes H, and $f'(Y)$ is kept beside it (for a ReLU, H says enough). Its backward, $dY = dH \odot f'(Y)$, is one
+pass with $db$.
 
 Bilinear: $y_o = \sum_{ij} x_{1,i}\, W_{oij}\, x_{2,j} + b_o$, a product of matrices for each of the two sums.
 
@@ -20,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.activation.smooth import GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
 from nbdl.ops.matmul.products import as_shape, matmul
 from nbdl.ops.shape.views import permute, reshape
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.checks import check_float, check_rank, check_same_dtype, check_shape
+from nbdl.runtime.checks import check_choice, check_float, check_rank, check_same_dtype, check_shape
 from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.gemm import gemm
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
 # ---------------------------------------------------------------- reference
 
@@ -39,6 +42,16 @@ def linear_reference(input, weight, bias=None):
 def linear_relu_reference(input, weight, bias=None):
     """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
     return np.maximum(linear_reference(input, weight, bias), 0)
+
+
+def linear_gelu_reference(input, weight, bias=None, approximate="none"):
+    """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
+    return gelu_reference(linear_reference(input, weight, bias), approximate)
+
+
+def linear_silu_reference(input, weight, bias=None):
+    """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
+    return silu_reference(linear_reference(input, weight, bias))
 
 
 def bilinear_reference(input1, input2, weight, bias=None):
@@ -93,55 +106,73 @@ def sum_columns(x: Any) -> Any:
     return partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
 
 
-# ---------------------------------------------------------------- backward of a ReLU, and that sum
+# ---------------------------------------------------------------- backward of an activation, and that sum
 
 
-@cpu_kernel
-def _relu_backward_and_sum_cpu(dy, y, masked, partial, start, stop):
-    """masked [N, D] = dy where y > 0; its columns summed into partial as above. One task a chunk of ROWS rows."""
-    n, d = y.shape
-    zero = y.dtype.type(0)
-    for chunk in range(start, stop):
-        for j in range(d):
-            partial[chunk, j] = zero
-        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+@scalar
+def _relu_backward(dh, h):
+    return type(dh)(0) if h <= type(h)(0) else dh
+
+
+@scalar
+def _curve_backward(dh, slope):
+    return dh * slope
+
+
+def _backward_and_sum_kernel(chain: Any) -> Kernel:
+    """The kernel of dy = chain(dh, what forward kept) and of the sum of its columns."""
+
+    def backward_and_sum_cpu(dh, kept, dy, partial, start, stop):
+        """dh, kept, dy [N, D]; partial [ceil(N / ROWS), D], sums over ROWS rows each. One task a chunk of ROWS rows."""
+        n, d = dh.shape
+        for chunk in range(start, stop):
             for j in range(d):
-                value = zero if y[row, j] <= zero else dy[row, j]
-                masked[row, j] = value
-                partial[chunk, j] += value
+                partial[chunk, j] = 0
+            for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+                for j in range(d):
+                    value = chain(dh[row, j], kept[row, j])
+                    dy[row, j] = value
+                    partial[chunk, j] += value
+
+    def backward_and_sum_cuda(dh, kept, dy, partial):
+        """As the CPU twin. One block a chunk; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+        n, d = dh.shape
+        chunk = cuda.blockIdx.x
+        for j in range(cuda.threadIdx.x, d, BLOCK):
+            total = dh.dtype.type(0)
+            for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
+                value = chain(dh[row, j], kept[row, j])
+                dy[row, j] = value
+                total += value
+            partial[chunk, j] = total
+
+    stem = f"{chain.py_func.__name__}_and_sum"
+    backward_and_sum_cpu.__name__, backward_and_sum_cuda.__name__ = f"{stem}_cpu", f"{stem}_cuda"
+    return Kernel(
+        cpu=cpu_kernel(backward_and_sum_cpu),
+        cuda=cuda_kernel(backward_and_sum_cuda),
+        tasks=lambda dh, kept, dy, partial: partial.shape[0],
+        work=lambda dh, kept, dy, partial: dh.size,
+    )
 
 
-@cuda_kernel
-def _relu_backward_and_sum_cuda(dy, y, masked, partial):
-    """As the CPU twin. One block a chunk; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
-    n, d = y.shape
-    zero = y.dtype.type(0)
-    chunk = cuda.blockIdx.x
-    for j in range(cuda.threadIdx.x, d, BLOCK):
-        total = zero
-        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-            value = zero if y[row, j] <= zero else dy[row, j]
-            masked[row, j] = value
-            total += value
-        partial[chunk, j] = total
+relu_backward_and_sum_kernel = _backward_and_sum_kernel(_relu_backward)
+curve_backward_and_sum_kernel = _backward_and_sum_kernel(_curve_backward)
 
 
-relu_backward_and_sum_kernel = Kernel(
-    cpu=_relu_backward_and_sum_cpu,
-    cuda=_relu_backward_and_sum_cuda,
-    tasks=lambda dy, y, masked, partial: partial.shape[0],
-    work=lambda dy, y, masked, partial: y.size,
-)
+def relu_backward_and_sum(dh: Any, h: Any) -> tuple[Any, Any]:
+    """dh [N, D] where the ReLU's result h is not 0, and the sum of its rows [D]."""
+    return _backward_and_sum(relu_backward_and_sum_kernel, dh, h)
 
 
-def relu_backward_and_sum(dy: Any, y: Any) -> tuple[Any, Any]:
-    """dy [N, D] where the ReLU's result y is not 0, and the sum of its rows [D]."""
-    masked = memory.empty(dy.shape, dy.dtype)
-    if not dy.shape[0]:
-        return masked, arrays.full(dy.shape[1:], 0, dy.dtype)
-    partial = memory.empty((-(-dy.shape[0] // ROWS), dy.shape[1]), dy.dtype)
-    relu_backward_and_sum_kernel(dy, y, masked, partial)
-    return masked, partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
+def _backward_and_sum(kernel: Kernel, dh: Any, kept: Any) -> tuple[Any, Any]:
+    """dy [N, D] from dh and what forward kept, and the sum of its rows [D]."""
+    dy = memory.empty(dh.shape, dh.dtype)
+    if not dh.shape[0]:
+        return dy, arrays.full(dh.shape[1:], 0, dh.dtype)
+    partial = memory.empty((-(-dh.shape[0] // ROWS), dh.shape[1]), dh.dtype)
+    kernel(dh, kept, dy, partial)
+    return dy, partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
 
 
 # ---------------------------------------------------------------- autograd
@@ -168,20 +199,51 @@ class LinearOp(Op):
     @staticmethod
     def backward(ctx: Context, dy):
         x, weight, *y = ctx.saved
-        wants_dx, wants_dweight, wants_dbias, _ = ctx.needs_input_grad
         dy = _as_rows(dy)
-        dx = dweight = dbias = None
+        dbias = None
         if y:
             dy, dbias = relu_backward_and_sum(arrays.contiguous(dy), _as_rows(y[0]))
-        elif wants_dbias:
+        elif ctx.needs_input_grad[2]:
             dbias = sum_columns(arrays.contiguous(dy))
-        if wants_dx:
-            dx = memory.empty(x.shape, x.dtype)
-            gemm(dy, weight, _as_rows(dx))
-        if wants_dweight:
-            dweight = memory.empty(weight.shape, x.dtype)
-            gemm(dy.T, _as_rows(x), dweight)
-        return dx, dweight, dbias if wants_dbias else None, None
+        return *_products_backward(ctx, x, weight, dy, dbias), None
+
+
+class LinearCurveOp(Op):
+    """h = f(x W^T + b), made where the product is written. Saves x, W, and f' of the product."""
+
+    @staticmethod
+    def forward(ctx: Context, x, weight, bias, curve):
+        rows = _as_rows(x)
+        shape = (rows.shape[0], weight.shape[0])
+        if bias is not None:
+            bias = arrays.contiguous(bias)
+        if any(ctx.needs_input_grad):
+            result = memory.empty((2, *shape), x.dtype)
+            h = result[0]
+            ctx.save(x, weight, result[1])
+        else:
+            result = h = memory.empty(shape, x.dtype)
+        gemm(rows, weight.T, result, bias, curve=curve.of_product)
+        return h if x.ndim == 2 else h.reshape(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Context, dh):
+        x, weight, slope = ctx.saved
+        dy, dbias = _backward_and_sum(curve_backward_and_sum_kernel, arrays.contiguous(_as_rows(dh)), slope)
+        return *_products_backward(ctx, x, weight, dy, dbias), None
+
+
+def _products_backward(ctx: Context, x: Any, weight: Any, dy: Any, dbias: Any) -> tuple[Any, Any, Any]:
+    """The gradients of x, W and b, those that are wanted."""
+    wants_dx, wants_dweight, wants_dbias, _ = ctx.needs_input_grad
+    dx = dweight = None
+    if wants_dx:
+        dx = memory.empty(x.shape, x.dtype)
+        gemm(dy, weight, _as_rows(dx))
+    if wants_dweight:
+        dweight = memory.empty(weight.shape, x.dtype)
+        gemm(dy.T, _as_rows(x), dweight)
+    return dx, dweight, dbias if wants_dbias else None
 
 
 def _as_rows(x: Any) -> Any:
@@ -235,6 +297,59 @@ def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     """
     _check_linear(input, weight, bias)
     return LinearOp.apply(input, weight, bias, True)
+
+
+def linear_gelu(input: Tensor, weight: Tensor, bias: Tensor | None = None, approximate: str = "none") -> Tensor:
+    r"""The Gaussian error linear unit of a linear map, $h = \mathrm{gelu}(x W^\top + b)$, in one pass over the result.
+
+    The first half of a Transformer's feed-forward layer.
+
+    Args:
+        input: [*, I], float32 or float64.
+        weight: [O, I], dtype of the input.
+        bias: [O], dtype of the input, or None.
+        approximate: "none", or "tanh" for the approximation that GPT-2 uses; see `gelu`.
+
+    Returns:
+        [*, O], dtype of the input; what `gelu(linear(input, weight, bias), approximate)` is.
+
+    Raises:
+        ShapeError: The input has no dimension, or the sizes of input, weight and bias do not agree.
+        DTypeError: The input is not floating point, or weight or bias is of another dtype.
+        ArgumentError: approximate is something else.
+
+    Gradient:
+        For input, weight and bias, as `linear`, from $dY = dH \odot \mathrm{gelu}'(Y)$.
+
+    Example:
+        >>> nbdl.ops.linear_gelu(nbdl.tensor([1.0, 2.0]), nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]))
+        tensor([ 2.9960, -0.1587])
+
+    Source:
+        Hendrycks and Gimpel (2016), "Gaussian Error Linear Units", section 2.
+    """
+    _check_linear(input, weight, bias)
+    check_choice("approximate", approximate, ("none", "tanh"))
+    return LinearCurveOp.apply(input, weight, bias, (GeluOp if approximate == "none" else GeluTanhOp).curve)
+
+
+def linear_silu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r"""The sigmoid linear unit of a linear map, $h = \mathrm{silu}(x W^\top + b)$, in one pass over the result.
+
+    Args, Raises: As `linear`.
+
+    Returns:
+        [*, O], dtype of the input; what `silu(linear(input, weight, bias))` is.
+
+    Gradient:
+        For input, weight and bias, as `linear`, from $dY = dH \odot \mathrm{silu}'(Y)$.
+
+    Example:
+        >>> nbdl.ops.linear_silu(nbdl.tensor([1.0, 2.0]), nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]))
+        tensor([ 2.8577, -0.2689])
+    """
+    _check_linear(input, weight, bias)
+    return LinearCurveOp.apply(input, weight, bias, SiluOp.curve)
 
 
 def _check_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:

@@ -9,6 +9,9 @@ the same chain of additions whatever the blocks, and results do not depend on th
             pack B's columns into [panel][depth][width]
             for each panel the tile driver over all rows
 
+A curve, GELU for one, bends the elements of C as soon as their sums are complete, a piece at a time while it is in the
+near caches. It is compiled by itself and called by its address, so one kernel serves all curves.
+
 Source: Goto and van de Geijn (2008), "Anatomy of High-Performance Matrix Multiplication".
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nbdl.runtime.gemm.bending import bend_block
 from nbdl.runtime.gemm.panel import multiply_panel
 from nbdl.runtime.gemm.vector import multiply_row
 from nbdl.runtime.jit import cpu_function, cpu_kernel
@@ -24,11 +28,14 @@ from nbdl.runtime.simd import advance, copy_vector, null_pointer, pointer, prefe
 AHEAD = 4
 """Rows of B that packing asks for in advance: each row is another page, where the processor does not look ahead."""
 
+BENT_ROWS = 168
+"""Rows of a panel that a curve bends at once: whole tiles of any CPU, and few enough for the near caches."""
+
 # ---------------------------------------------------------------- packing
 
 
 @cpu_function
-def _pack_columns(b, b_inner, b_column, depth, columns, width, panels):
+def pack_columns(b, b_inner, b_column, depth, columns, width, panels):
     """Puts b [depth, columns] of any strides into panels [panel, depth, width]; to the right of it lies anything."""
     lanes = vector_lanes(b)
     if b_column == 1:
@@ -92,7 +99,7 @@ def _pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner)
 @cpu_function
 def _multiply_block(
     m, n, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
-    a, a_row, a_inner, b, b_inner, b_column, bias, has_bias, floor, c, c_row, beta, workspace,
+    a, a_row, a_inner, b, b_inner, b_column, bias, has_bias, floor, c, c_row, beta, bend, to_slope, workspace,
 ):  # fmt: skip
     """C [m, n] of a block; see `_gemm_cpu`. The workspace holds the packed panels of B, then the packed rows of A."""
     lanes = vector_lanes(a)
@@ -120,18 +127,25 @@ def _multiply_block(
                     in_pack = left % columns_at_once
                     if in_pack == 0:
                         many = min(columns_at_once, n - left)
-                        _pack_columns(panel, b_inner, b_column, steps, many, width, workspace)
+                        pack_columns(panel, b_inner, b_column, steps, many, width, workspace)
                     panel, panel_inner = advance(workspace, in_pack * steps), width
                 elif columns % lanes:  # a row is read in whole vectors, and B may end before
-                    _pack_columns(panel, b_inner, b_column, steps, columns, width, workspace)
+                    pack_columns(panel, b_inner, b_column, steps, columns, width, workspace)
                     panel, panel_inner = workspace, width
-                multiply_panel(
-                    rows, 1, steps, block_a, 0, block_row, block_inner, panel, 0, panel_inner,
-                    advance(bias, left) if has_bias and start == 0 else null_pointer(bias),
-                    floor if last else -np.inf,
-                    advance(c, top * c_row + left), c_row,
-                    beta if start == 0 else 1.0, columns,
-                )  # fmt: skip
+                piece = BENT_ROWS if last and bend != 0 else rows
+                for row in range(0, rows, piece):
+                    height = min(piece, rows - row)
+                    target = advance(c, (top + row) * c_row + left)
+                    multiply_panel(
+                        height, 1, steps, advance(block_a, row * block_row), 0, block_row, block_inner,
+                        panel, 0, panel_inner,
+                        advance(bias, left) if has_bias and start == 0 else null_pointer(bias),
+                        floor if last else -np.inf,
+                        target, c_row,
+                        beta if start == 0 else 1.0, columns,
+                    )  # fmt: skip
+                    if last and bend != 0:
+                        bend_block(bend, height, columns, target, c_row, to_slope)
             start += steps
             if last:
                 break
@@ -160,10 +174,11 @@ def _store_turned(block, rows, columns, width, c, c_column, bias, has_bias, floo
 
 @cpu_kernel
 def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
-    """C[i, j] = max(floor, beta C[i, j] + bias[j] + sum over k of A[i, k] B[k, j]), for each of a batch.
+    """C[i, j] = f(max(floor, beta C[i, j] + bias[j] + sum over k of A[i, k] B[k, j])), for each of a batch.
 
     a, b, c, bias: flat arrays, strides in elements; an empty bias stands for zeros. Where c's columns have a stride,
-    beta is 0. workspace [tasks, elements]; sizes as below: one array is quicker to pass than many integers.
+    beta is 0. f is the curve at the address `bend`, if that is not 0; where c has room for as many elements more, f'
+    goes there. workspace [tasks, elements]; sizes as below: one array is quicker to pass than many integers.
     One task a range of blocks of C; no two tasks write one block.
     """
     batch, m, n, k = sizes[0], sizes[1], sizes[2], sizes[3]
@@ -172,6 +187,7 @@ def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
     c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
     block_rows, block_columns, depth = sizes[14], sizes[15], sizes[16]
     rows_at_once, columns_at_once, pack_a, pack_b = sizes[17], sizes[18], sizes[19] != 0, sizes[20] != 0
+    bend, to_slope = sizes[21], batch * m * n if c.shape[0] > batch * m * n else 0
     tasks = workspace.shape[0]
     has_bias = bias.shape[0] > 0
     row_blocks, column_blocks = -(-m // block_rows), -(-n // block_columns)
@@ -191,16 +207,20 @@ def _gemm_cpu(a, b, c, bias, workspace, sizes, beta, floor, start, stop):
                 columns, k, block_a, a_inner, block_b, b_inner, b_column,
                 block_bias, bias_column, has_bias, floor, block_c, beta, own, a.dtype.type(0),
             )  # fmt: skip
+            if bend != 0:
+                bend_block(bend, 1, columns, block_c, 0, to_slope)
         elif c_column == 1:
             _multiply_block(
                 rows, columns, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
                 block_a, a_row, a_inner, block_b, b_inner, b_column,
-                block_bias, has_bias, floor, block_c, c_row, beta, own,
+                block_bias, has_bias, floor, block_c, c_row, beta, bend, to_slope, own,
             )  # fmt: skip
         else:
             _multiply_block(
                 rows, columns, k, depth, rows_at_once, columns_at_once, pack_a, pack_b,
                 block_a, a_row, a_inner, block_b, b_inner, b_column,
-                block_bias, False, -np.inf, own, block_columns, 0.0, advance(own, block_rows * block_columns),
+                block_bias, False, -np.inf, own, block_columns, 0.0, 0, 0, advance(own, block_rows * block_columns),
             )  # fmt: skip
             _store_turned(own, rows, columns, block_columns, block_c, c_column, block_bias, has_bias, floor)
+            if bend != 0:
+                bend_block(bend, columns, rows, block_c, c_column, to_slope)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.runtime import arrays, memory, threads
+from nbdl.runtime.gemm.bending import bending_address
 from nbdl.runtime.gemm.blocks import _gemm_cpu
 from nbdl.runtime.gemm.panel import register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks, prefers_turned
-from nbdl.runtime.jit import Kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import Kernel, cuda, cuda_kernel, scalar
 
 TILE = 64
 """Rows and columns of C that a CUDA block computes."""
@@ -30,64 +31,78 @@ PART = PARTS[0]
 THREADS = 256
 
 
-@cuda_kernel
-def _gemm_cuda(a, b, c, bias, workspace, sizes, beta, floor):
-    """As the CPU twin, without its blocks and packing. One block a tile of C.
+@scalar
+def _straight(x):
+    return x, type(x)(1)
 
-    The threads load a piece of A and of B into shared memory, neighbours in memory by neighbouring threads; each then
-    adds its part of the tile in registers: eight loads for sixteen multiply-adds.
-    """
-    m, n, k = sizes[1], sizes[2], sizes[3]
-    a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
-    b_batch, b_inner, b_column = sizes[7], sizes[8], sizes[9]
-    c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
-    tiles_across = (n + TILE - 1) // TILE
-    tiles_down = (m + TILE - 1) // TILE
-    left = cuda.blockIdx.x % tiles_across * TILE
-    top = cuda.blockIdx.x // tiles_across % tiles_down * TILE
-    item = cuda.blockIdx.x // (tiles_across * tiles_down)
-    a_piece = cuda.shared.array(PIECE, a.dtype)
-    b_piece = cuda.shared.array(PIECE, a.dtype)
-    sums = cuda.local.array(PARTS, a.dtype)
-    for i in range(PART):
-        for j in range(PART):
-            sums[i, j] = a.dtype.type(0)
-    own_row = cuda.threadIdx.x // STEP * PART
-    own_column = cuda.threadIdx.x % STEP * PART
-    inside = top + own_row < m and left + own_column < n
 
-    for start in range(0, k, STEP):
-        for element in range(cuda.threadIdx.x, TILE * STEP, THREADS):
-            row, inner = (element // STEP, element % STEP) if a_inner == 1 else (element % TILE, element // TILE)
-            value = a.dtype.type(0)
-            if top + row < m and start + inner < k:
-                value = a[item * a_batch + (top + row) * a_row + (start + inner) * a_inner]
-            a_piece[inner, row] = value
-            column, inner = (element // STEP, element % STEP) if b_inner == 1 else (element % TILE, element // TILE)
-            value = a.dtype.type(0)
-            if left + column < n and start + inner < k:
-                value = b[item * b_batch + (start + inner) * b_inner + (left + column) * b_column]
-            b_piece[inner, column] = value
-        cuda.syncthreads()
-        if inside:
-            for inner in range(min(STEP, k - start)):
-                for i in range(PART):
-                    value = a_piece[inner, own_row + i]
-                    for j in range(PART):
-                        sums[i, j] += value * b_piece[inner, own_column + j]
-        cuda.syncthreads()
+def _gemm_on_cuda(curve: Any) -> Any:
+    """The CUDA kernel of the product with a curve."""
 
-    for i in range(PART):
-        for j in range(PART):
-            row, column = top + own_row + i, left + own_column + j
-            if row < m and column < n:
-                value = sums[i, j]
-                at = item * m * n + row * c_row + column * c_column
-                if bias.shape[0] > 0:
-                    value += bias[row * bias_row + column * bias_column]
-                if beta != a.dtype.type(0):
-                    value += beta * c[at]
-                c[at] = floor if floor > value else value
+    def gemm_cuda(a, b, c, bias, workspace, sizes, beta, floor):
+        """As the CPU twin, without its blocks and packing. One block a tile of C.
+
+        The threads load a piece of A and of B into shared memory, neighbours in memory by neighbouring threads; each
+        then adds its part of the tile in registers: eight loads for sixteen multiply-adds.
+        """
+        m, n, k = sizes[1], sizes[2], sizes[3]
+        c_size = sizes[0] * m * n
+        a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
+        b_batch, b_inner, b_column = sizes[7], sizes[8], sizes[9]
+        c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
+        tiles_across = (n + TILE - 1) // TILE
+        tiles_down = (m + TILE - 1) // TILE
+        left = cuda.blockIdx.x % tiles_across * TILE
+        top = cuda.blockIdx.x // tiles_across % tiles_down * TILE
+        item = cuda.blockIdx.x // (tiles_across * tiles_down)
+        a_piece = cuda.shared.array(PIECE, a.dtype)
+        b_piece = cuda.shared.array(PIECE, a.dtype)
+        sums = cuda.local.array(PARTS, a.dtype)
+        for i in range(PART):
+            for j in range(PART):
+                sums[i, j] = a.dtype.type(0)
+        own_row = cuda.threadIdx.x // STEP * PART
+        own_column = cuda.threadIdx.x % STEP * PART
+        inside = top + own_row < m and left + own_column < n
+
+        for start in range(0, k, STEP):
+            for element in range(cuda.threadIdx.x, TILE * STEP, THREADS):
+                row, inner = (element // STEP, element % STEP) if a_inner == 1 else (element % TILE, element // TILE)
+                value = a.dtype.type(0)
+                if top + row < m and start + inner < k:
+                    value = a[item * a_batch + (top + row) * a_row + (start + inner) * a_inner]
+                a_piece[inner, row] = value
+                column, inner = (element // STEP, element % STEP) if b_inner == 1 else (element % TILE, element // TILE)
+                value = a.dtype.type(0)
+                if left + column < n and start + inner < k:
+                    value = b[item * b_batch + (start + inner) * b_inner + (left + column) * b_column]
+                b_piece[inner, column] = value
+            cuda.syncthreads()
+            if inside:
+                for inner in range(min(STEP, k - start)):
+                    for i in range(PART):
+                        value = a_piece[inner, own_row + i]
+                        for j in range(PART):
+                            sums[i, j] += value * b_piece[inner, own_column + j]
+            cuda.syncthreads()
+
+        for i in range(PART):
+            for j in range(PART):
+                row, column = top + own_row + i, left + own_column + j
+                if row < m and column < n:
+                    value = sums[i, j]
+                    at = item * m * n + row * c_row + column * c_column
+                    if bias.shape[0] > 0:
+                        value += bias[row * bias_row + column * bias_column]
+                    if beta != a.dtype.type(0):
+                        value += beta * c[at]
+                    value, slope = curve(floor if floor > value else value)
+                    c[at] = value
+                    if c.shape[0] > c_size:
+                        c[at + c_size] = slope
+
+    gemm_cuda.__name__ = f"_gemm{'' if curve is _straight else curve.py_func.__name__}_cuda"
+    return cuda_kernel(gemm_cuda)
 
 
 def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, sizes: Any, beta: Any, floor: Any) -> int:
@@ -95,15 +110,32 @@ def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, sizes: Any, beta: 
     return batch * -(-m // TILE) * -(-n // TILE)
 
 
-gemm_kernel = Kernel(
-    cpu=_gemm_cpu,
-    cuda=_gemm_cuda,
-    tasks=lambda a, b, c, bias, workspace, *_: workspace.shape[0],
-    work=lambda a, b, c, bias, workspace, *_: workspace.shape[0] * PARALLEL_WORK,
-    blocks=_tiles,
-    threads=THREADS,
-    requires=register_tile_driver,
-)
+def _kernel(curve: Any) -> Kernel:
+    return Kernel(
+        cpu=_gemm_cpu,
+        cuda=_gemm_on_cuda(curve),
+        tasks=lambda a, b, c, bias, workspace, *_: workspace.shape[0],
+        work=lambda a, b, c, bias, workspace, *_: workspace.shape[0] * PARALLEL_WORK,
+        blocks=_tiles,
+        threads=THREADS,
+        requires=register_tile_driver,
+    )
+
+
+gemm_kernel = _kernel(_straight)
+
+
+class ProductCurve:
+    """What a product's results may go through: a scalar function that gives a value and its slope.
+
+    Attributes:
+        function: The function.
+        kernel: The kernels of a product with it.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.kernel = _kernel(function)
 
 
 class Call(NamedTuple):
@@ -118,7 +150,15 @@ class Call(NamedTuple):
     numbers: tuple[Any, Any, Any]  # sizes, beta, floor
 
 
-def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: float = -math.inf) -> None:
+def gemm(
+    a: Any,
+    b: Any,
+    c: Any,
+    bias: Any = None,
+    beta: float = 0.0,
+    floor: float = -math.inf,
+    curve: ProductCurve | None = None,
+) -> None:
     """Sets c = max(floor, beta c + a b + bias), the bias added to each row; floor = 0 is a fused ReLU.
 
     Args:
@@ -128,19 +168,21 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
         bias: [N], C-contiguous, or None.
         beta: Factor of what c held.
         floor: Smallest result. NaN passes.
+        curve: What the results go through. With one, c may be [2, M, N] or [2, batch, M, N]: the second half takes
+            the curve's slopes.
     """
-    call = _prepare(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, threads._threads)
+    call = _prepare(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, curve, threads._threads)
     if call is None:
         return
     copy, dense, turned, workspace, none, no_workspace, numbers = call
     if copy:
-        gemm(arrays.contiguous(a), arrays.contiguous(b), c, bias, beta, floor)
+        gemm(arrays.contiguous(a), arrays.contiguous(b), c, bias, beta, floor, curve)
         return
     flat_a = a.ravel("K") if dense[0] else _flat(a)
     flat_b = b.ravel("K") if dense[1] else _flat(b)
     if turned:
         flat_a, flat_b = flat_b, flat_a
-    gemm_kernel(
+    (gemm_kernel if curve is None else curve.kernel)(
         flat_a,
         flat_b,
         c.ravel("K"),
@@ -153,7 +195,7 @@ def gemm(a: Any, b: Any, c: Any, bias: Any = None, beta: float = 0.0, floor: flo
 @functools.lru_cache(maxsize=4096)
 def _prepare(
     a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...],
-    dtype: np.dtype, beta: float, floor: float, threads: int,
+    dtype: np.dtype, beta: float, floor: float, curve: ProductCurve | None, threads: int,
 ) -> Call | None:  # fmt: skip
     """The launch for operands of these shapes and strides, the strides in bytes; None where c has no elements."""
     batch = a_shape[0] if len(a_shape) == 3 else 1
@@ -175,6 +217,7 @@ def _prepare(
     sizes = (
         *(batch, m, n, k, a_batch, a_row, a_inner, b_batch, b_inner, b_column),
         *(c_row, c_column, bias_row, bias_column, *blocks),
+        0 if curve is None else bending_address(curve.function, dtype),
     )
     return Call(
         min(*steps_a, *steps_b) < 0 or any(stride % dtype.itemsize for stride in (*a_strides, *b_strides)),
