@@ -34,6 +34,7 @@ from nbdl.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from nbdl.nn.attention import MultiheadAttention
 from nbdl.nn.averaging import AveragedModel
 from nbdl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from nbdl.nn.convolution import Conv1d, Conv2d
@@ -114,6 +115,13 @@ from nbdl.nn.pooling import (
 )
 from nbdl.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from nbdl.nn.shape import Flatten, Unflatten
+from nbdl.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from nbdl.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d
 from nbdl.nn.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
@@ -203,6 +211,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -239,6 +248,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",

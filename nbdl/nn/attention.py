@@ -1,4 +1,4 @@
-r"""Attention in several heads: every query takes a weighted mean of the values, the weights from its match with the keys.
+r"""Attention in several heads: each query takes a weighted mean of the values, weighted by its match with the keys.
 
 $$\text{head}_h = \text{softmax}\Big(\frac{Q_h K_h^\top}{\sqrt{d}} + M\Big) V_h, \qquad
   y = [\text{head}_1; \dots; \text{head}_H]\, W_O^\top + b_O,$$

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 import nbdl
 from nbdl import nn
-from nbdl.runtime.errors import NbdlError
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make parity installs it")
 
@@ -183,3 +181,129 @@ def test_attention() -> None:
         ours, theirs = pair("MultiheadAttention", **chosen)
         ours.train(bool(rng.integers(2)))
         compare(ours, theirs, case, f"MultiheadAttention {chosen}")
+
+
+def test_rows_without_a_key() -> None:
+    """A query that may see no key gets a mean of 0 without weights, and NaN with them: as PyTorch in training."""
+    x = np.random.default_rng(0).standard_normal((3, 2, 4))
+    hidden = np.zeros((3, 3), bool)
+    hidden[1] = True
+    ours, theirs = pair("MultiheadAttention", 4, 2)
+    for mask in (hidden, np.where(hidden, -np.inf, 0)):
+        for need_weights in (True, False):
+            leaf, other = nbdl.from_numpy(x.copy()).requires_grad_(), torch.from_numpy(x.copy()).requires_grad_()
+            got, weights = ours(leaf, leaf, leaf, attn_mask=nbdl.from_numpy(mask), need_weights=need_weights)
+            wanted, theirs_weights = theirs(
+                other, other, other, attn_mask=torch.from_numpy(mask), need_weights=need_weights
+            )
+            np.testing.assert_allclose(got.detach().numpy(), wanted.detach().numpy(), atol=EXACT)
+            if need_weights:
+                np.testing.assert_allclose(weights.detach().numpy(), theirs_weights.detach().numpy(), atol=EXACT)
+            else:
+                got.sum().backward()
+                wanted.sum().backward()
+                np.testing.assert_allclose(leaf.grad.numpy(), other.grad.numpy(), atol=EXACT)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def layer_options(rng: np.random.Generator) -> dict[str, Any]:
+    heads, width = (int(n) for n in rng.integers(1, 4, 2))
+    return {
+        "d_model": heads * width,
+        "nhead": heads,
+        "dim_feedforward": int(rng.integers(1, 6)),
+        "dropout": 0.0,
+        "activation": ["relu", "gelu", "tanh", "GELU", "ReLU"][rng.integers(5)],
+        "layer_norm_eps": [1e-5, 1e-2][rng.integers(2)],
+        "batch_first": bool(rng.integers(2)),
+        "norm_first": bool(rng.integers(2)),
+        "bias": bool(rng.integers(2)),
+    }
+
+
+def with_activation(library: Any, functions: Any, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options of a library: the activation as a string, a function, or a module."""
+    name = chosen["activation"]
+    value = functions.tanh if name == "tanh" else getattr(library, name)() if name[0].isupper() else name
+    return chosen | {"activation": value}
+
+
+def layers(name: str, chosen: dict[str, Any], count: int, with_norm: bool) -> tuple[Any, Any]:
+    """A layer in both libraries, or a stack of them, drawn anew."""
+    made = []
+    for library, functions in ((nn, nbdl), (torch.nn, torch)):
+        options = with_activation(library, functions, chosen)
+        if name.endswith("Layer"):
+            made.append(getattr(library, name)(**options))
+        elif name == "Transformer":
+            made.append(library.Transformer(num_encoder_layers=count, num_decoder_layers=count, **options))
+        else:
+            norm = library.LayerNorm(chosen["d_model"]) if with_norm else None
+            made.append(getattr(library, name)(getattr(library, f"{name}Layer")(**options), count, norm))
+    ours, theirs = made[0].double(), made[1].double()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64) * 0.5)
+    assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizableLinear", "Linear")
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+MASKS = {
+    "TransformerEncoderLayer": ("src_mask", "src_key_padding_mask", "is_causal"),
+    "TransformerEncoder": ("mask", "src_key_padding_mask", "is_causal"),
+    "TransformerDecoderLayer": ("tgt_mask", "tgt_key_padding_mask", "tgt_is_causal"),
+    "TransformerDecoder": ("tgt_mask", "tgt_key_padding_mask", "tgt_is_causal"),
+    "Transformer": ("tgt_mask", "tgt_key_padding_mask", "tgt_is_causal"),
+}
+"""For each module, the names of the masks of the sequence it goes through."""
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched", "ignore:Converting mask")
+@pytest.mark.parametrize("name", MASKS)
+def test_layers(name: str) -> None:
+    rng = np.random.default_rng(len(name))
+    torch.manual_seed(0)
+    for _ in range(CASES // 4):
+        chosen = layer_options(rng)
+        if name in ("TransformerDecoder", "Transformer"):  # PyTorch's copies of a decoder layer lose such a module
+            chosen["activation"] = chosen["activation"].lower()
+        ours, theirs = layers(name, chosen, int(rng.integers(1, 3)), bool(rng.integers(2)))
+        case = Case(rng)
+        sources, targets = (int(n) for n in rng.integers(1, 5, 2))
+        batch = [None, 1, 3][rng.integers(3)]
+
+        def lead(steps: int, batch: Any = batch, first: bool = chosen["batch_first"]) -> tuple[int, ...]:
+            return (steps,) if batch is None else (batch, steps) if first else (steps, batch)
+
+        size, both = chosen["d_model"], (chosen["nhead"] * (batch or 1),)
+        padding = () if batch is None else (batch,)
+        if "Encoder" not in name:
+            case.leaf("tgt", *lead(targets), size)
+            case.leaf("src" if name == "Transformer" else "memory", *lead(sources), size)
+            case.mask("memory_mask", *(both if rng.integers(2) else ()), targets, sources)
+            if not {"memory_mask"} & {*case.masks, *case.leaves}:
+                case.mask("memory_key_padding_mask", *padding, sources)
+            if name == "Transformer":
+                case.mask("src_mask", sources, sources)
+        else:
+            case.leaf("src", *lead(targets), size)
+        mask, key_padding, hint = MASKS[name]
+        kind = rng.integers(4)
+        if kind == 0:
+            case.mask(mask, *(both if rng.integers(2) else ()), targets, targets)
+        elif kind == 1:
+            case.mask(key_padding, *padding, targets)
+        elif kind == 2:
+            case.masks[mask] = causal(rng, targets)
+            if rng.integers(2):
+                case.options[hint] = bool(rng.integers(2))
+        elif targets > 1:
+            case.masks[mask] = causal(rng, targets)
+            hidden = np.zeros((*padding, targets), bool)
+            hidden[..., -1] = True
+            case.masks[key_padding] = hidden
+        compare(ours, theirs, case, f"{name} {chosen}")
