@@ -279,12 +279,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _sample(words: list[str]) -> int:
-    from nbdl.models import generate
     from nbdl.train.recipes.registry import number, whole
-    from nbdl.train.recipes.text import load_language_model
+    from nbdl.train.recipes.writers import continuation, load_language_model
 
     parser = Parser(prog="nbdl sample", description="Lets the language model of a run go on with a text.")
-    parser.add_argument("folder", nargs="?", default="runs/lstm-text", help="of the run; default: runs/lstm-text")
+    parser.add_argument(
+        "folder", nargs="?", help="of the run; default: runs/gpt-text or runs/lstm-text, whichever is newer"
+    )
     parser.add_argument("--prompt", default="\n", metavar="TEXT", help="what to go on with; default: a new line")
     parser.add_argument(
         "--length", type=_typed(whole(0)), default=500, metavar="N", help="tokens to write; default: 500"
@@ -297,23 +298,38 @@ def _sample(words: list[str]) -> int:
         help="under 1 prefers what is likely, 0 always takes the likeliest; default: 0.7",
     )
     parser.add_argument("--top-k", type=_typed(whole(1)), metavar="N", help="choose among so many of the likeliest")
+    parser.add_argument(
+        "--top-p",
+        type=_typed(number(0, 1, open_low=True, open_high=False)),
+        metavar="P",
+        help="choose among the fewest likeliest whose chances reach this together",
+    )
+    parser.add_argument("--stop", metavar="TEXT", help="end where this was written")
     parser.add_argument("--seed", type=_typed(whole(0)), default=0, metavar="N", help="chooses the text; default: 0")
     given = parser.parse_args(words)
     if not given.prompt:
         parser.error("argument --prompt: expected at least one character, got none")
-    model, tokenizer = load_language_model(given.folder)
-    prompt = tokenizer.encode(given.prompt)
+    model, tokenizer = load_language_model(given.folder or _newest_run("runs/gpt-text", "runs/lstm-text"))
     print(given.prompt, end="", flush=True)
-    ids: list[int] = []
-    shown = 0
-    for token in generate(model, prompt, given.length, given.temperature, given.top_k, given.seed):
-        ids.append(token)
-        text = tokenizer.decode(ids)
-        if not text.endswith("\ufffd"):  # a character whose other bytes are still to come
-            print(text[shown:], end="", flush=True)
-            shown = len(text)
+    for piece in continuation(
+        model,
+        tokenizer,
+        given.prompt,
+        given.length,
+        given.temperature,
+        given.top_k,
+        given.top_p,
+        given.stop,
+        given.seed,
+    ):
+        print(piece, end="", flush=True)
     print()
     return 0
+
+
+def _newest_run(*folders: str) -> str:
+    """Of some folders the one that was changed last; the first when there is none of them."""
+    return max(folders, key=lambda folder: os.stat(folder).st_mtime if os.path.isdir(folder) else 0)
 
 
 def _list(words: list[str]) -> int:

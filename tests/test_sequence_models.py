@@ -11,7 +11,7 @@ import nbdl
 from nbdl import data, models, nn, ops, train
 from nbdl.cli import main
 from nbdl.runtime.errors import ArgumentError, ShapeError
-from nbdl.train.recipes.text import load_language_model
+from nbdl.train.recipes.writers import load_language_model
 from nbdl.train.stream import StreamTrainer
 from tests.test_sequence_data import recordings  # noqa: F401 (a fixture)
 
@@ -163,7 +163,8 @@ def test_text_run_and_sample(book, tmp_path, capsys, tokens):
     for _ in range(2):
         assert main(sample) == 0
         written.append(capsys.readouterr().out)
-    assert written[0] == written[1] and written[0].startswith("the ") and len(written[0]) == 4 + 40 + 1
+    assert written[0] == written[1] and written[0].startswith("the ")
+    assert len(written[0]) == 4 + 40 + 1 or tokens == "bytes"  # bytes that are no UTF-8 may share a sign
     assert main([*sample, "--temperature", "0"]) == 0
     model, tokenizer = load_language_model(out)
     assert tokenizer.size == model.vocabulary and not model.training
@@ -177,7 +178,7 @@ def test_text_run_and_sample(book, tmp_path, capsys, tokens):
         (["{run}", "--temperature", "-1"], 2, "--temperature"),
         (["{run}", "--top-k", "0"], 2, "--top-k"),
         (["{nothing}"], 1, "checkpoint"),
-        (["{other}"], 1, "expected a run of 'lstm-text'"),
+        (["{other}"], 1, "expected a run of 'lstm-text' or 'gpt-text'"),
     ],
 )
 def test_what_sample_refuses(book, tmp_path, capsys, arguments, code, said):

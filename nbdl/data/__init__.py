@@ -64,6 +64,7 @@ from nbdl.data.text import (
     tiny_shakespeare,
     tokenizer_from,
 )
+from nbdl.data.token_windows import TokenWindows, judging_windows
 
 __all__ = [
     "DEVIATION",
@@ -114,6 +115,7 @@ __all__ = [
     "TableSplit",
     "TensorDataset",
     "TokenError",
+    "TokenWindows",
     "Tokenizer",
     "corpus",
     "default_collate",
@@ -121,6 +123,7 @@ __all__ = [
     "download",
     "fashion_mnist",
     "gaussian_ring",
+    "judging_windows",
     "load_csv",
     "log_mel",
     "mel_filters",

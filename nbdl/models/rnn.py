@@ -10,8 +10,10 @@ import numpy as np
 from nbdl import nn
 from nbdl.autograd import Tensor, no_grad
 from nbdl.models.description import count_parameters
+from nbdl.models.sampling import Sampling
 from nbdl.runtime.checks import check_choice, check_int, check_number
 from nbdl.runtime.errors import ArgumentError, ShapeError
+from nbdl.runtime.philox import Generator
 
 CELLS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -88,6 +90,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int = 0,
+    top_p: float | None = None,
 ) -> Iterator[int]:
     r"""Goes on with a text: draws a token from the model's probabilities, reads it, draws the next.
 
@@ -100,6 +103,7 @@ def generate(
         temperature: $\tau$: under 1 prefers what is likely, 0 always takes the likeliest.
         top_k: Draw among so many of the likeliest tokens only; among all when None.
         seed: Chooses the draws.
+        top_p: Draw among the fewest likeliest tokens whose chances reach this together; among all when None.
 
     Yields:
         One token after the other.
@@ -116,20 +120,12 @@ def generate(
     if tokens.ndim != 1 or len(tokens) == 0:
         raise ArgumentError(f"prompt: expected at least one token, got shape {list(tokens.shape)}")
     check_int("length", length, 0)
-    check_number("temperature", temperature, 0)
-    if top_k is not None:
-        check_int("top_k", top_k, 1)
-    draws = np.random.Generator(np.random.Philox(check_int("seed", seed, 0)))
-    return _drawn(model, tokens.astype(np.int64), length, temperature, top_k, draws)
+    sampling = Sampling(temperature, top_k, top_p)
+    return _drawn(model, tokens.astype(np.int64)[None], length, sampling, Generator(seed))
 
 
 def _drawn(
-    model: RecurrentLanguageModel,
-    tokens: np.ndarray,
-    length: int,
-    temperature: float,
-    top_k: int | None,
-    draws: np.random.Generator,
+    model: RecurrentLanguageModel, tokens: np.ndarray, length: int, sampling: Sampling, generator: Generator
 ) -> Iterator[int]:
     was_training = model.training
     model.eval()
@@ -137,22 +133,11 @@ def _drawn(
     try:
         for _ in range(length):
             with no_grad():
-                scores, state = model(Tensor(tokens[None]), state)
-            token = _draw(np.asarray(scores.detach().to("cpu"))[0, -1], temperature, top_k, draws)
-            yield token
-            tokens = np.array([token])
+                scores, state = model(Tensor(tokens).to(model.embedding.weight.device), state)
+                tokens = sampling.choose(scores[:, -1], generator)[:, None]
+            yield int(tokens[0, 0])
     finally:
         model.train(was_training)
-
-
-def _draw(scores: np.ndarray, temperature: float, top_k: int | None, draws: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(scores.argmax())
-    sharp = (scores.astype(np.float64) - scores.max()) / temperature
-    if top_k is not None and top_k < len(sharp):
-        sharp[sharp < np.partition(sharp, -top_k)[-top_k]] = -np.inf
-    reached = np.exp(sharp).cumsum()
-    return min(int(np.searchsorted(reached, draws.random() * reached[-1], side="right")), len(scores) - 1)
 
 
 class RecurrentClassifier(nn.Module):

@@ -6,8 +6,8 @@ a feed-forward layer makes of that:
 $$x = E_{t} + P, \qquad x \leftarrow x + \mathrm{attention}(\mathrm{norm}(x)), \qquad
   x \leftarrow x + \mathrm{feed\ forward}(\mathrm{norm}(x)), \qquad z = \mathrm{norm}(x)\, E^\top$$
 
-Sources: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3; Touvron et al. (2023),
-"LLaMA: Open and Efficient Foundation Language Models", section 2.2; Ainslie et al. (2023), "GQA: Training Generalized
+Sources: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3; Touvron et al.
+(2023), "LLaMA: Open and Efficient Foundation Language Models", section 2.2; Ainslie et al. (2023), "GQA: Training Generalized
 Multi-Query Transformer Models from Multi-Head Checkpoints".
 """
 
@@ -26,7 +26,7 @@ from nbdl.models.gpt import generation
 from nbdl.models.gpt.config import GPTConfig
 from nbdl.models.sampling import Decoder, Sampling, Stop
 from nbdl.runtime.checks import check_integer, check_rank
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
+from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
 INITIAL_DEVIATION = 0.02
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from nbdl import data, models, nn, optim
-from nbdl.train.checkpoint import CheckpointFolder
-from nbdl.train.errors import CheckpointError
 from nbdl.train.loop import Trainer
+from nbdl.train.recipes.corpus import SAMPLE_LENGTH, SAMPLE_TEMPERATURE, Corpus, corpus_options
 from nbdl.train.recipes.registry import (
     Option,
     Task,
@@ -20,44 +17,18 @@ from nbdl.train.recipes.registry import (
     make_optimizer,
     number,
     recipe,
-    text,
     whole,
 )
 from nbdl.train.stream import StreamTrainer
 
-BASELINES = (5, 3, 2)  # orders of n-grams
 VALIDATION_STREAMS, EVALUATION_STEPS = 8, 256
-PROMPT_LENGTH, SAMPLE_LENGTH, SAMPLE_TEMPERATURE = 100, 1000, 0.7
 
 
-def _tokenizer(options: dict[str, Any], corpus: str) -> data.Tokenizer:
-    if options["tokens"] == "bytes":
-        return data.ByteTokenizer()
-    if options["tokens"] == "bpe":  # learned from the first 85 %, as the network
-        return data.BpeTokenizer.train(corpus[: len(corpus) * 17 // 20], options["vocabulary"])
-    return data.CharacterTokenizer.of(corpus)
-
-
-def _language_model(options: dict[str, Any], vocabulary: int) -> models.RecurrentLanguageModel:
+def recurrent_model(options: dict[str, Any], vocabulary: int) -> models.RecurrentLanguageModel:
+    """The network that the options describe, for so many tokens."""
     return models.RecurrentLanguageModel(
         vocabulary, options["embedding"], options["hidden"], options["layers"], options["cells"], options["dropout"]
     )
-
-
-def load_language_model(folder: str | Path) -> tuple[models.RecurrentLanguageModel, data.Tokenizer]:
-    """The model of a run of `lstm-text`, finished or not, and its tokenizer.
-
-    Raises:
-        CheckpointError: There is no checkpoint in the folder, or it is of another recipe.
-    """
-    state, _ = CheckpointFolder(folder).load()
-    settings = state["settings"]
-    if settings.get("recipe") != "lstm-text" or "tokenizer" not in state:
-        raise CheckpointError(f"{folder}: expected a run of 'lstm-text', got one of {settings.get('recipe')!r}")
-    tokenizer = data.tokenizer_from(state["tokenizer"])
-    model = _language_model(settings, tokenizer.size)
-    model.load_state_dict(state["model"])
-    return model.eval(), tokenizer
 
 
 @recipe(
@@ -65,10 +36,7 @@ def load_language_model(folder: str | Path) -> tuple[models.RecurrentLanguageMod
     "an LSTM learns to write: the help on Python's language, Shakespeare, or your own text; then `nbdl sample`",
     "test_nats_per_character",
     (
-        Option("text", text, "topics", "topics (Python's help), shakespeare, or a UTF-8 file", "NAME|FILE"),
-        Option("root", text, None, "folder that holds Shakespeare; default: NBDL_DATA, else a download", "FOLDER"),
-        Option("tokens", choice("characters", "bytes", "bpe"), "characters", "what is read: characters, bytes or bpe"),
-        Option("vocabulary", whole(256), 2048, "tokens that bpe learns", "N"),
+        *corpus_options("text"),
         Option("cells", choice("lstm", "gru", "rnn"), "lstm", "lstm, gru or rnn", "NAME"),
         Option("hidden", whole(1), 256, "size of the memory", "N"),
         Option("layers", whole(1), 1, "recurrent layers", "N"),
@@ -86,35 +54,20 @@ def load_language_model(folder: str | Path) -> tuple[models.RecurrentLanguageMod
 )
 def lstm_text(options: dict[str, Any]) -> Task:
     """Trains on the first 85 % of a text, watches the next 5 %, and tests once on the last 10 %."""
-    corpus = data.corpus(options["text"], options["root"])
-    tokenizer = _tokenizer(options, corpus)
-    test_from = len(corpus) * 9 // 10
-    validation_from = test_from - len(corpus) // 20
-    train = tokenizer.encode(corpus[:validation_from])
-    validation, test = tokenizer.encode(corpus[validation_from:test_from]), tokenizer.encode(corpus[test_from:])
-    model = _language_model(options, tokenizer.size)
+    corpus = Corpus.read(options["text"], options)
+    model = recurrent_model(options, corpus.tokenizer.size)
     optimizer = make_optimizer(model, options)
-    loader = data.StreamLoader(train, options["batch_size"], options["steps"])
-    tokens_per_character = len(test) / (len(corpus) - test_from)
+    loader = data.StreamLoader(corpus.train, options["batch_size"], options["steps"])
 
     def evaluate(trainer: Trainer) -> dict[str, float]:
         """The model on the test part, read in one piece; n-grams that have counted all before it."""
-        loss = trainer.evaluate(data.StreamLoader(test, 1, EVALUATION_STEPS))["loss"]
-        before = tokenizer.encode(corpus[:test_from])
-        counted = {
-            f"{data.ngram_name(order)}_nats_per_character": data.NgramModel(before, order, tokenizer.size).loss(test)
-            for order in BASELINES
-            if tokenizer.size**order < 2**63
-        }
-        losses = {"test_nats_per_character": loss, **counted}
-        return {name: value * tokens_per_character for name, value in losses.items()}
+        return corpus.metrics(trainer.evaluate(data.StreamLoader(corpus.test, 1, EVALUATION_STEPS))["loss"])
 
     def write(trainer: Trainer) -> dict[str, str]:
-        prompt = tokenizer.encode(corpus[test_from - PROMPT_LENGTH : test_from])
+        prompt = corpus.tokenizer.encode(corpus.prompt)
         ids = list(models.generate(model, prompt, SAMPLE_LENGTH, SAMPLE_TEMPERATURE, seed=options["seed"]))
-        return {"sample.txt": tokenizer.decode(ids) + "\n"}
+        return {"sample.txt": corpus.tokenizer.decode(ids) + "\n"}
 
-    places = f"{len(train):,} {options['tokens']} to train, {len(validation):,} to validate, {len(test):,} to test"
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
@@ -127,14 +80,14 @@ def lstm_text(options: dict[str, Any]) -> Task:
         ),
         schedule_each="batch",
         loader=loader,
-        validation=data.StreamLoader(validation, VALIDATION_STREAMS, EVALUATION_STEPS),
+        validation=data.StreamLoader(corpus.validation, VALIDATION_STREAMS, EVALUATION_STEPS),
         test=evaluate,
         pictures=write,
         clip_norm=options["clip_norm"],
-        trainer=functools.partial(StreamTrainer, tokenizer=tokenizer.description()),
-        fingerprint=hashlib.sha256(corpus.encode()).hexdigest(),
+        trainer=functools.partial(StreamTrainer, tokenizer=corpus.tokenizer.description()),
+        fingerprint=corpus.fingerprint,
         summary={
-            "data": f"{options['text']}: {places}; {tokenizer.size:,} different ones",
+            "data": corpus.describe(),
             "model": repr(model),
             "descent": describe_descent(options, ", rising and falling to 0"),
             "windows": f"{options['steps']} tokens; memory goes on, gradients stop",
