@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -167,12 +167,15 @@ def _array(key: str, entry: Mapping[str, Any]) -> np.ndarray:
     return array.astype(np.float32 if kind == "F16" else _DTYPES[kind])
 
 
-def write_durably(path: Path, contents: bytes) -> None:
-    """Replaces a file by one that is already on the disk when it gets the name."""
+def write_durably(path: Path, contents: bytes | Iterable[Any]) -> None:
+    """Replaces a file by one that is already on the disk when it gets the name.
+
+    The contents may come in parts, made one after the other, where the whole would be too much for the memory.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(contents)
+            file.writelines([contents] if isinstance(contents, bytes) else contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -1,5 +1,6 @@
 """Models: the architectures of the field, made of `nbdl.nn`."""
 
+from nbdl.models.bert import BERT, BERTConfig, BERTForMaskedLM, BERTForSequenceClassification
 from nbdl.models.cnn import (
     VGG,
     BasicBlock,
@@ -33,11 +34,15 @@ from nbdl.models.mlp import MLP
 from nbdl.models.rnn import RecurrentClassifier, RecurrentForecaster, RecurrentLanguageModel, generate
 
 __all__ = [
+    "BERT",
     "GAMES",
     "GAN",
     "GPT",
     "MLP",
     "VGG",
+    "BERTConfig",
+    "BERTForMaskedLM",
+    "BERTForSequenceClassification",
     "BasicBlock",
     "Bottleneck",
     "DCGANDiscriminator",
