@@ -904,3 +904,9 @@ def test_hooks_and_subclasses_see_what_lies_between():
         np.testing.assert_allclose(
             own(x).numpy(), np.maximum(nn.functional.linear(x, *own.parameters()).numpy() + 1, 0)
         )
+
+
+def test_an_empty_sequential_returns_its_input():
+    x = nbdl.randn(2, 3)
+    assert nn.Sequential()(x) is x
+    assert nn.Sequential(nn.Linear(3, 4), nn.ReLU())[:0](x) is x

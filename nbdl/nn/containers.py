@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, Self, SupportsIndex, overload
 
 from nbdl.autograd import Tensor
@@ -107,7 +107,7 @@ class Sequential(_ModuleSequence):
         """The output of the last module."""
         modules = tuple(self._modules.values())
         done = False
-        for module, following in zip(modules, (*modules[1:], None), strict=True):
+        for module, following in zip_longest(modules, modules[1:]):
             if done:
                 done = False
             elif (both := fused(module, following)) is not None:
