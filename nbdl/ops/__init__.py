@@ -33,6 +33,7 @@ from nbdl.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuff
 from nbdl.ops.pooling import *  # noqa: F403
 from nbdl.ops.recurrent import *  # noqa: F403
 from nbdl.ops.reduction import *  # noqa: F403
+from nbdl.ops.rotary import rotary_embedding  # noqa: F401
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
 from nbdl.ops.softmax import log_softmax, softmax, softmax2d, softmin  # noqa: F401
