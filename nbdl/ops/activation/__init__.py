@@ -1,4 +1,4 @@
-"""Activations: `rectifiers` of straight pieces, `smooth` ones, `gated` and learned ones, and `random_slopes`."""
+"""Activations: `rectifiers` of straight pieces, `smooth` ones, `gated` and learned ones, `swiglu`, `random_slopes`."""
 
 from nbdl.ops.activation.gated import glu, prelu
 from nbdl.ops.activation.random_slopes import rrelu
@@ -25,6 +25,7 @@ from nbdl.ops.activation.smooth import (
     softsign,
     tanhshrink,
 )
+from nbdl.ops.activation.swiglu import swiglu
 
 __all__ = [
     "celu",
@@ -47,6 +48,7 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "swiglu",
     "tanhshrink",
     "threshold",
 ]
