@@ -11,6 +11,7 @@ from nbdl.autograd import Tensor
 from nbdl.ops import activation, attributes, creation, distance, elementwise, indexing, ordering, reduction, scan, shape
 from nbdl.ops import matmul as products
 from nbdl.ops.activation import *  # noqa: F403
+from nbdl.ops.attention import scaled_dot_product_attention  # noqa: F401
 from nbdl.ops.convolution import *  # noqa: F403
 from nbdl.ops.creation import meshgrid, tril, triu  # noqa: F401
 from nbdl.ops.distance import *  # noqa: F403
