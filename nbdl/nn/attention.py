@@ -11,7 +11,10 @@ Source: Vaswani et al. (2017), "Attention Is All You Need", section 3.2.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from nbdl import ops
 from nbdl.autograd import Tensor
@@ -150,9 +153,9 @@ class MultiheadAttention(Module):
             query: [L, N, E], with batch_first [N, L, E]; or [L, E] for one sequence.
             key: [S, N, kdim], [N, S, kdim] or [S, kdim].
             value: [S, N, vdim], [N, S, vdim] or [S, vdim].
-            key_padding_mask: [N, S], or [S] for one sequence: keys to leave out, bool or the dtype of query.
+            key_padding_mask: [N, S], or [S] for one sequence: keys to leave out, bool, float32 or the dtype of query.
             need_weights: Whether the weights are returned too. Without them the memory needed is linear in L and S.
-            attn_mask: [L, S] or [N H, L, S], bool or the dtype of query.
+            attn_mask: [L, S] or [N H, L, S], bool, float32 or the dtype of query.
             average_attn_weights: Whether the weights returned are the mean over the heads.
             is_causal: Says that attn_mask hides from each query the keys after it, so that it need not be read.
 
@@ -166,13 +169,13 @@ class MultiheadAttention(Module):
             ArgumentError: is_causal without attn_mask.
         """
         self._check_inputs(query, key, value)
+        batch_dim = 0 if self.batch_first else 1
         alone = query.ndim == 2
-        batch_dim = 0 if self.batch_first and not alone else 1
         if alone:
             key_is_query, value_is_key = key is query, value is key
-            query = ops.unsqueeze(query, 1)
-            key = query if key_is_query else ops.unsqueeze(key, 1)
-            value = key if value_is_key else ops.unsqueeze(value, 1)
+            query = ops.unsqueeze(query, batch_dim)
+            key = query if key_is_query else ops.unsqueeze(key, batch_dim)
+            value = key if value_is_key else ops.unsqueeze(value, batch_dim)
         batch, targets, sources = query.shape[batch_dim], query.shape[1 - batch_dim], key.shape[1 - batch_dim]
         self._check_masks(attn_mask, key_padding_mask, batch, targets, sources, alone)
         if is_causal and attn_mask is None:
@@ -180,8 +183,7 @@ class MultiheadAttention(Module):
         only_causal = is_causal and key_padding_mask is None and not need_weights
         mask = None if only_causal else self._one_mask(attn_mask, key_padding_mask, query, batch, sources)
 
-        heads = (0, 2, 1, 3) if batch_dim == 0 else (1, 2, 0, 3)  # [N, L, H, d] or [L, N, H, d] to [N, H, L, d]
-        q, k, v = (ops.permute(part, heads) for part in self._project(query, key, value))
+        q, k, v = self._project(query, key, value)
         k, v, mask = self._with_added_keys(k, v, mask)
         weights = None
         if need_weights:
@@ -192,12 +194,11 @@ class MultiheadAttention(Module):
             y = ops.scaled_dot_product_attention(
                 q, k, v, mask, self.dropout if self.training else 0.0, is_causal=only_causal
             )
-        y = ops.permute(y, (0, 2, 1, 3) if batch_dim == 0 else (2, 0, 1, 3))
-        y = self.out_proj(ops.reshape(y, query.shape))
+        y = self.joined(y)
         if weights is not None and average_attn_weights:
             weights = ops.mean(weights, 1)
         if alone:
-            return ops.squeeze(y, 1), None if weights is None else ops.squeeze(weights, 0)
+            return ops.squeeze(y, batch_dim), None if weights is None else ops.squeeze(weights, 0)
         return y, weights
 
     # ---------------------------------------------------------------- queries, keys and values
@@ -224,32 +225,52 @@ class MultiheadAttention(Module):
                 raise ShapeError(f"key: expected batch size {query.shape[batch]}, as query, got {key.shape[batch]}")
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Queries, keys and values behind their linear maps, each [*, H, d]: views of one product where they can be."""
-        weight, bias, size = self.in_proj_weight, self.in_proj_bias, self.embed_dim
-        if weight is None:
-            weights: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-            maps = zip((query, key, value), weights, self._cut(bias, [size] * 3), (1, 1, 1), strict=True)
-        elif query is key is value:
-            maps = zip((query,), (weight,), (bias,), (3,), strict=True)
-        elif key is value:
-            sizes = [size, 2 * size]
-            maps = zip((query, key), ops.split(weight, sizes), self._cut(bias, sizes), (1, 2), strict=True)
-        else:
-            sizes = [size] * 3
-            maps = zip((query, key, value), ops.split(weight, sizes), self._cut(bias, sizes), (1, 1, 1), strict=True)
-        parts: list[Tensor] = []
-        for x, matrix, shift, count in maps:
-            y = ops.linear(x, matrix, shift)
-            leading = x.shape[:-1]
-            if count == 1:
-                parts.append(ops.reshape(y, (*leading, self.num_heads, self.head_dim)))
-            else:
-                parts += ops.unbind(ops.reshape(y, (*leading, count, self.num_heads, self.head_dim)), len(leading))
-        return parts
+        """Queries, keys and values of all heads, each [N, H, *, d]: views of one product where they can be."""
+        counts = (1, 1, 1)
+        if self.in_proj_weight is not None and key is value:
+            counts = (3,) if query is key else (1, 2)  # type: ignore[assignment]
+        inputs = (query, key, value)[: len(counts)]
+        maps = zip(inputs, self._maps(counts), counts, strict=True)
+        return [part for x, matrix_and_bias, count in maps for part in self._heads(x, *matrix_and_bias, count)]
 
-    @staticmethod
-    def _cut(bias: Tensor | None, sizes: list[int]) -> Any:
-        return (None,) * len(sizes) if bias is None else ops.split(bias, sizes)
+    def _maps(self, counts: Sequence[int]) -> list[tuple[Any, Any]]:
+        """Weights and biases of the maps, the packed ones cut into parts for so many results each."""
+        sizes = [count * self.embed_dim for count in counts]
+        weights: Any = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        if self.in_proj_weight is not None:
+            weights = (self.in_proj_weight,) if len(sizes) == 1 else ops.split(self.in_proj_weight, sizes)
+        bias: Any = self.in_proj_bias
+        biases = (bias,) * len(sizes) if bias is None or len(sizes) == 1 else ops.split(bias, sizes)
+        return list(zip(weights, biases, strict=True))
+
+    def _heads(self, x: Tensor, weight: Tensor, bias: Tensor | None, count: int) -> list[Tensor]:
+        """`count` results of one map of x, as all heads see them: [N, H, *, d] each."""
+        first, second, _ = x.shape
+        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        y = ops.reshape(ops.linear(x, weight, bias), (first, second, count, self.num_heads, self.head_dim))
+        return [ops.permute(part, order) for part in ops.unbind(y, 2)]
+
+    def heads_of_query(self, query: Tensor) -> Tensor:
+        """What all heads ask: [N, L, E] with batch_first, else [L, N, E], to [N, H, L, d]."""
+        return self._heads(query, *self._maps(self._apart())[0], 1)[0]
+
+    def heads_of_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of all heads, for a source that is asked more than once: [N, H, S, d] each."""
+        counts = self._apart()[1:]
+        maps = zip(self._maps(self._apart())[1:], counts, strict=True)
+        keys, values = (
+            part for matrix_and_bias, count in maps for part in self._heads(source, *matrix_and_bias, count)
+        )
+        return keys, values
+
+    def _apart(self) -> tuple[int, ...]:
+        """How the maps are cut where queries come alone."""
+        return (1, 1, 1) if self.in_proj_weight is None else (1, 2)
+
+    def joined(self, heads: Tensor) -> Tensor:
+        """The last map of what all heads have found: [N, H, L, d] to [N, L, E] with batch_first, else [L, N, E]."""
+        y = ops.permute(heads, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
+        return self.out_proj(ops.reshape(y, (*y.shape[:2], self.embed_dim)))
 
     def _with_added_keys(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys and values [N, H, S, d] with the learned ones and those of zeros, which no mask hides, at the end."""
@@ -321,6 +342,8 @@ class MultiheadAttention(Module):
             else:
                 mask = _as_scores(mask, query.dtype) + _as_scores(padding, query.dtype)
         if mask is not None and mask.dtype not in (BOOL, query.dtype):
+            if mask.dtype == np.float32:
+                return mask.to(query.dtype)
             name = "key_padding_mask" if attn_mask is None else "attn_mask"
             raise DTypeError(f"{name}: expected bool or {query.dtype}, the dtype of query, got {mask.dtype}")
         return mask

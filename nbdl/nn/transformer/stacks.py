@@ -198,11 +198,11 @@ class Transformer(Module):
             return LayerNorm(d_model, layer_norm_eps, True, bias, device, dtype)
 
         if custom_encoder is None:
-            reader = TransformerEncoderLayer(*layer, bias, device, dtype)
+            reader = TransformerEncoderLayer(*layer, bias=bias, device=device, dtype=dtype)
             custom_encoder = TransformerEncoder(reader, num_encoder_layers, last_norm())
         self.encoder = custom_encoder
         if custom_decoder is None:
-            writer = TransformerDecoderLayer(*layer, bias, device, dtype)
+            writer = TransformerDecoderLayer(*layer, bias=bias, device=device, dtype=dtype)
             custom_decoder = TransformerDecoder(writer, num_decoder_layers, last_norm())
         self.decoder = custom_decoder
         self._reset_parameters()
