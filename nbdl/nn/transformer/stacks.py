@@ -284,7 +284,7 @@ class Transformer(Module):
 
         Example:
             >>> nbdl.nn.Transformer.generate_square_subsequent_mask(2)
-            tensor([[0., -inf],
-                    [0., 0.]])
+            tensor([[  0., -inf],
+                    [  0.,   0.]])
         """
         return square_subsequent_mask(sz, device, dtype)
