@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbdl.ops.attention.rows import ROW
+from nbdl.runtime import arrays
 from nbdl.runtime.simd import vector_unit
 
 BLOCK_ROWS = 56
@@ -33,38 +35,106 @@ UNITS = 16
 UNIT_WORK = 1 << 21
 """Multiply-adds that such a piece should have at least."""
 
-Key = tuple[tuple[int, ...], tuple[int, ...]]
-"""Shape and strides of an array."""
+
+class Form(NamedTuple):
+    """Shape and strides of an array, in bytes."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Slot(NamedTuple):
+    """Memory for a result: its shape there, and the order of the axes that makes the result of it."""
+
+    memory: tuple[int, ...]
+    order: tuple[int, ...] | None
 
 
 class Plan(NamedTuple):
-    """The integers of a launch; `sizes` in the order in which the kernels read them."""
+    """A launch, prepared once for each combination of shapes and strides."""
 
+    copy: bool
+    """An array runs backwards through memory, or its elements do not lie a whole number of them apart."""
     places: np.ndarray
     """[P, 5] or [P, 9]: the first elements of each problem's q, k, v, mask, y, and dy, dq, dk, dv."""
     sizes: np.ndarray
+    """Integers, in the order in which the kernels read them."""
     workspace: tuple[int, int]
     """Tasks, and elements that each needs."""
-    work: int
-    """Multiply-adds."""
+    extents: tuple[int, ...]
+    """Elements from the first to the last of q, k, v and the mask, or of dy; 0 where the array is contiguous."""
+    slots: tuple[Slot, ...]
+    """Where y goes, or dq, dk, dv."""
+    numbers: tuple[Any, ...]
+    """What dropout compares random words with, its factor, and that of the scores."""
     splits: int
     """Parts of dq."""
 
 
-def _steps(key: Key, itemsize: int) -> tuple[int, ...]:
+# ---------------------------------------------------------------- arrays
+
+
+def _steps(form: Form, itemsize: int) -> tuple[int, ...]:
     """Strides in elements; 0 for dimensions of size 1, but 1 for the last."""
-    steps = [0 if size == 1 else stride // itemsize for size, stride in zip(*key, strict=True)]
-    if key[0][-1] == 1:
+    steps = [0 if size == 1 else stride // itemsize for size, stride in zip(*form, strict=True)]
+    if form.shape[-1] == 1:
         steps[-1] = 1
     return tuple(steps)
 
 
-def _places(lead: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+def _places(lead: tuple[int, ...], steps: Sequence[int]) -> np.ndarray:
     """The places of matrices in memory, counted with the last of the leading dimensions fastest."""
     at = np.zeros(1, np.int64)
     for size, step in zip(lead, steps, strict=True):
         at = (at[:, None] + np.arange(size) * step).reshape(-1)
     return at
+
+
+def _extent(form: Form, itemsize: int) -> int:
+    """Elements of memory from the first of an array to the last; 0 where they lie in order and without gaps."""
+    expected = itemsize
+    contiguous = True
+    for size, stride in zip(reversed(form.shape), reversed(form.strides), strict=True):
+        contiguous = contiguous and stride == expected if size != 1 else contiguous
+        expected *= size
+    return 0 if contiguous else sum((n - 1) * step for n, step in zip(*form, strict=True)) // itemsize + 1
+
+
+def _heads_last(lead: tuple[int, ...], rows: int, columns: int) -> Slot:
+    """The slot of a [..., H, L, D]: memory [..., L, H, D], in which the heads of a query lie side by side."""
+    if len(lead) < 2:
+        return Slot((*lead, rows, columns), None)
+    rank = len(lead) + 2
+    return Slot((*lead[:-1], rows, lead[-1], columns), (*range(rank - 3), rank - 2, rank - 3, rank - 1))
+
+
+def _as(form: Form) -> Slot:
+    """The slot of an array whose dimensions lie in memory in the order of another's, the last one the last."""
+    rank = len(form.shape)
+    if 0 in form.strides:
+        return Slot(form.shape, None)
+    order = (*sorted(range(rank - 1), key=lambda axis: (-form.strides[axis], -form.shape[axis])), rank - 1)
+    return Slot(tuple([form.shape[axis] for axis in order]), arrays.inverse(order))
+
+
+def _form(slot: Slot, itemsize: int) -> Form:
+    """The form of the array in a slot."""
+    strides = [itemsize] * len(slot.memory)
+    for axis in range(len(strides) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * slot.memory[axis + 1]
+    order = slot.order or range(len(strides))
+    return Form(tuple([slot.memory[axis] for axis in order]), tuple([strides[axis] for axis in order]))
+
+
+def _mask_steps(mask: Form | None, itemsize: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides with which a mask broadcasts to the shape."""
+    if mask is None:
+        return (0,) * len(shape)
+    steps = [0 if size == 1 else stride // itemsize for size, stride in zip(*mask, strict=True)]
+    return (0,) * (len(shape) - len(steps)) + tuple(steps)
+
+
+# ---------------------------------------------------------------- blocks
 
 
 def _shares(size: int, most: int) -> int:
@@ -81,40 +151,32 @@ def _must_copy(steps: tuple[int, ...], columns: int, itemsize: int) -> bool:
     return steps[-1] != 1 or columns % (vector_unit().bytes // itemsize) != 0 or steps[-2] * itemsize >= FAR_ROW
 
 
-def _mask_steps(mask: Key | None, mask_itemsize: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides with which a mask broadcasts to the shape."""
-    if mask is None:
-        return (0,) * len(shape)
-    lead = (0,) * (len(shape) - len(mask[0]))
-    return lead + tuple([0 if n == 1 else step // mask_itemsize for n, step in zip(*mask, strict=True)])
-
-
 @functools.lru_cache(maxsize=1024)
 def forward_plan(
-    q: Key, k: Key, v: Key, mask: Key | None, mask_itemsize: int, y: Key, itemsize: int, causal: bool, threads: int
-) -> Plan:
+    q_shape: tuple[int, ...], q_strides: tuple[int, ...], k_shape: tuple[int, ...], k_strides: tuple[int, ...],
+    v_shape: tuple[int, ...], v_strides: tuple[int, ...], mask: Form | None, mask_itemsize: int,
+    dtype: np.dtype, causal: bool, scale: float, dropout_p: float, threads: int,
+) -> Plan:  # fmt: skip
     """The launch of the forward pass."""
-    lead, (queries, features) = q[0][:-2], q[0][-2:]
-    keys, columns = v[0][-2:]
-    problems = math.prod(lead)
-    group = problems // math.prod(k[0][:-2])
-    q_steps, k_steps, v_steps, y_steps = (_steps(key, itemsize) for key in (q, k, v, y))
+    q, k, v = Form(q_shape, q_strides), Form(k_shape, k_strides), Form(v_shape, v_strides)
+    itemsize = dtype.itemsize
+    lead, (queries, features), (keys, columns) = q_shape[:-2], q_shape[-2:], v_shape[-2:]
+    problems, items = math.prod(lead), math.prod(k_shape[:-2])
+    group = problems // max(items, 1)
+    slot = _heads_last(lead, queries, columns)
+    q_steps, k_steps, v_steps, y_steps = (_steps(form, itemsize) for form in (q, k, v, _form(slot, itemsize)))
     mask_steps = _mask_steps(mask, mask_itemsize, (*lead, queries, keys))
-    places = np.stack(
-        [
-            _places(lead, q_steps[:-2]),
-            np.repeat(_places(k[0][:-2], k_steps[:-2]), group),
-            np.repeat(_places(v[0][:-2], v_steps[:-2]), group),
-            _places(lead, mask_steps[:-2]),
-            _places(lead, y_steps[:-2]),
-        ],
-        axis=1,
+    places = (
+        _places(lead, q_steps[:-2]),
+        np.repeat(_places(k_shape[:-2], k_steps[:-2]), group),
+        np.repeat(_places(v_shape[:-2], v_steps[:-2]), group),
+        _places(lead, mask_steps[:-2]),
+        _places(lead, y_steps[:-2]),
     )
-    block_rows = _shares(queries, BLOCK_ROWS)
+    block_rows = _shares(max(queries, 1), BLOCK_ROWS)
     block_keys = keys if queries == 1 else min(_rounded(keys, ROW), BLOCK_KEYS)
     lanes = vector_unit().bytes // itemsize
-    copy_v = _must_copy(v_steps, columns, itemsize)
-    v_width = _rounded(columns, lanes)
+    copy_v, v_width = _must_copy(v_steps, columns, itemsize), _rounded(columns, lanes)
     sizes = (
         *(problems, group, queries, keys, features, columns, *q_steps[-2:], *k_steps[-2:], *v_steps[-2:]),
         *(y_steps[-2], *mask_steps[-2:], causal, block_rows, block_keys, copy_v, v_width),
@@ -124,45 +186,75 @@ def forward_plan(
         room += max(features, keys)
     else:
         room += _rounded(keys, 2 * lanes) * features + copy_v * keys * v_width
-    tasks = min(threads, problems * -(-queries // block_rows))
-    work = problems * queries * keys * (features + columns + 16) // (1 + causal)
-    return Plan(places, np.array(sizes, np.int64), (tasks, _rounded(room, 16)), work, 1)
+    forms = ((q, itemsize), (k, itemsize), (v, itemsize), *(() if mask is None else ((mask, mask_itemsize),)))
+    return Plan(
+        any(stride < 0 or stride % size for form, size in forms for stride in form.strides),
+        np.stack(places, axis=1),
+        np.array(sizes, np.int64),
+        (min(threads, problems * -(-queries // block_rows)), _rounded(room, 16)),
+        tuple([_extent(form, size) for form, size in forms]),
+        (slot,),
+        (
+            np.uint64(round(dropout_p * 2**32)),
+            dtype.type(1 / (1 - dropout_p) if dropout_p < 1 else 0),
+            dtype.type(scale),
+        ),
+        1,
+    )
 
 
 @functools.lru_cache(maxsize=1024)
 def backward_plan(
-    q: Key, k: Key, v: Key, mask: Key | None, mask_itemsize: int, y: Key, dy: Key, dq: Key, dk: Key, dv: Key,
-    itemsize: int, causal: bool, threads: int,
+    q_shape: tuple[int, ...], q_strides: tuple[int, ...], k_shape: tuple[int, ...], k_strides: tuple[int, ...],
+    v_shape: tuple[int, ...], v_strides: tuple[int, ...], mask: Form | None, mask_itemsize: int,
+    dtype: np.dtype, causal: bool, scale: float, dropout_p: float, threads: int, dy_strides: tuple[int, ...],
 ) -> Plan:  # fmt: skip
     """The launch of the backward pass."""
-    forward = forward_plan(q, k, v, mask, mask_itemsize, y, itemsize, causal, threads)
+    forward = forward_plan(
+        q_shape, q_strides, k_shape, k_strides, v_shape, v_strides, mask, mask_itemsize,
+        dtype, causal, scale, dropout_p, threads,
+    )  # fmt: skip
     problems, group, queries, keys, features, columns = forward.sizes[:6].tolist()
-    q_steps, k_steps, dy_steps, dq_steps, dk_steps, dv_steps = (_steps(key, itemsize) for key in (q, k, dy, dq, dk, dv))
-    more = [
-        _places(q[0][:-2], dy_steps[:-2]),
-        _places(q[0][:-2], dq_steps[:-2]),
-        np.repeat(_places(k[0][:-2], dk_steps[:-2]), group),
-        np.repeat(_places(v[0][:-2], dv_steps[:-2]), group),
-    ]
+    itemsize = dtype.itemsize
+    dy = Form((*q_shape[:-1], columns), dy_strides)
+    slots = (_as(Form(q_shape, q_strides)), _as(Form(k_shape, k_strides)), _as(Form(v_shape, v_strides)))
+    dy_steps, *gradients = (_steps(form, itemsize) for form in (dy, *(_form(slot, itemsize) for slot in slots)))
+    dq_steps, dk_steps, dv_steps = gradients
+    places = (
+        _places(q_shape[:-2], dy_steps[:-2]),
+        _places(q_shape[:-2], dq_steps[:-2]),
+        np.repeat(_places(k_shape[:-2], dk_steps[:-2]), group),
+        np.repeat(_places(v_shape[:-2], dv_steps[:-2]), group),
+    )
     block_rows, block_keys = _shares(queries, BACKWARD_ROWS), min(_rounded(keys, ROW), BACKWARD_KEYS)
     lanes = vector_unit().bytes // itemsize
-    items, work = problems // group, 5 * forward.work // 2
+    items = problems // group
+    work = 5 * problems * queries * keys * (features + columns) // (4 if causal else 2)
     splits = max(1, min(-(-UNITS // items), -(-keys // block_keys), work // (items * UNIT_WORK)))
+    copies = (
+        _must_copy(_steps(Form(q_shape, q_strides), itemsize), features, itemsize),
+        _must_copy(_steps(Form(k_shape, k_strides), itemsize), features, itemsize),
+        _must_copy(dy_steps, columns, itemsize),
+    )
     sizes = (
-        *forward.sizes[:16].tolist(),
-        *(block_rows, block_keys, _must_copy(q_steps, features, itemsize), _must_copy(k_steps, features, itemsize)),
-        *(_must_copy(dy_steps, columns, itemsize), *dy_steps[-2:], dq_steps[-2], dk_steps[-2], dv_steps[-2]),
-        *(splits, problems * queries * features),
+        *(*forward.sizes[:16].tolist(), block_rows, block_keys, *copies, *dy_steps[-2:]),
+        *(dq_steps[-2], dk_steps[-2], dv_steps[-2], splits, problems * queries * features),
     )
     q_width, v_width = _rounded(features, lanes), _rounded(columns, lanes)
-    room = 2 * block_rows * (_rounded(block_keys, ROW) + 2 * lanes) + _rounded(block_keys, 2 * lanes) * (
-        features + columns
+    room = (
+        2 * block_rows * (_rounded(block_keys, ROW) + 2 * lanes)
+        + _rounded(block_keys, 2 * lanes) * (features + columns)
+        + (block_keys + block_rows) * q_width
+        + block_rows * v_width
+        + group * queries
     )
-    room += (block_keys + block_rows) * q_width + block_rows * v_width + group * queries
     return Plan(
-        np.concatenate([forward.places, np.stack(more, axis=1)], axis=1),
+        any(stride < 0 or stride % itemsize for stride in dy_strides),
+        np.concatenate([forward.places, np.stack(places, axis=1)], axis=1),
         np.array(sizes, np.int64),
         (min(threads, items * splits), _rounded(room, 16)),
-        work,
+        (*forward.extents, _extent(dy, itemsize)),
+        slots,
+        forward.numbers,
         splits,
     )

@@ -22,6 +22,7 @@ O(n^2) Memory"; Dao et al. (2022), "FlashAttention"; Ainslie et al. (2023), "GQA
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -30,7 +31,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.attention.backward import attention_backward
 from nbdl.ops.attention.forward import attention
-from nbdl.ops.attention.plan import backward_plan, forward_plan
+from nbdl.ops.attention.plan import Form, Plan, Slot, backward_plan, forward_plan
 from nbdl.ops.shape import expand, repeat_interleave
 from nbdl.runtime import arrays, memory, philox, threads
 from nbdl.runtime.checks import check_float, check_number, check_same_dtype
@@ -73,105 +74,94 @@ class ScaledDotProductAttentionOp(Op):
 
     @staticmethod
     def forward(ctx: Context, q, k, v, mask, dropout_p, is_causal, scale):
-        q, k, v = _readable(q), _readable(k), _readable(v)
-        mask = None if mask is None else _readable(mask)
-        lead, (queries, columns) = q.shape[:-2], (q.shape[-2], v.shape[-1])
-        y = _heads_last(lead, queries, columns, q.dtype)
+        ctx.key = _key(q, k, v, mask, bool(is_causal), scale, dropout_p)
+        plan = forward_plan(*ctx.key)
+        if plan.copy:
+            q, k, v, mask = (x if x is None else arrays.contiguous(x) for x in (q, k, v, mask))
+            ctx.key = _key(q, k, v, mask, bool(is_causal), scale, dropout_p)
+            plan = forward_plan(*ctx.key)
+        y = _array_in(plan.slots[0], q.dtype)
         ctx.is_empty = y.size == 0 or k.shape[-2] == 0
-        ctx.shapes = q.shape, k.shape, v.shape
-        ctx.causal = bool(is_causal)
         if ctx.is_empty:
             if y.size:
                 arrays.copy_into(y, arrays.full(y.shape, 0, y.dtype))
-            ctx.save(q)
+            ctx.save(q, k, v)
             return y
-        random = philox.default_generator.next() if dropout_p > 0 else (0, 0, 0, 0)
-        ctx.numbers = (
-            np.array(random, np.uint32),
-            np.uint64(round(dropout_p * 2**32)),
-            q.dtype.type(1 / (1 - dropout_p) if dropout_p < 1 else 0),
-            q.dtype.type(scale),
-        )
-        logs = memory.empty((math.prod(lead) * queries,), q.dtype)
+        ctx.random = np.array(philox.default_generator.next(), np.uint32) if dropout_p > 0 else _NO_WORDS
+        logs = memory.empty((y.size // y.shape[-1],), q.dtype)
         ctx.save(q, k, v, y, logs, *(() if mask is None else (mask,)))
-        plan = forward_plan(*_described(q, k, v, mask, y), q.itemsize, ctx.causal, threads._threads)
         attention(
-            *_flat_inputs(q, k, v, mask), *ctx.numbers, plan.places, plan.sizes, memory.empty(plan.workspace, q.dtype),
-            _flat(y), logs,
+            *_inputs(plan, q, k, v, mask), ctx.random, *plan.numbers, plan.places, plan.sizes,
+            memory.empty(plan.workspace, q.dtype), y.ravel("K"), logs,
         )  # fmt: skip
         return y
 
     @staticmethod
     def backward(ctx: Context, dy):
+        wants_dmask = ctx.needs_input_grad[3]
         if ctx.is_empty:
-            (q,) = ctx.saved
-            zeros = [arrays.full(shape, 0, q.dtype) for shape in ctx.shapes]
-            mask_shape = (*ctx.shapes[0][:-1], ctx.shapes[1][-2])
-            return *zeros, arrays.full(mask_shape, 0, q.dtype) if ctx.needs_input_grad[3] else None, None, None, None
+            q, k, v = ctx.saved
+            zeros = [arrays.full(x.shape, 0, x.dtype) for x in (q, k, v)]
+            dmask = arrays.full((*q.shape[:-1], k.shape[-2]), 0, q.dtype) if wants_dmask else None
+            return *zeros, dmask, None, None, None
         q, k, v, y, logs, *rest = ctx.saved
         mask = rest[0] if rest else None
-        dy = _readable(dy)
-        dq, dk, dv = _empty_in_order_of(q), _empty_in_order_of(k), _empty_in_order_of(v)
-        dmask = memory.empty((*q.shape[:-1], k.shape[-2]) if ctx.needs_input_grad[3] else (0,), q.dtype)
-        gradients = [(x.shape, x.strides) for x in (dy, dq, dk, dv)]
-        plan = backward_plan(*_described(q, k, v, mask, y), *gradients, q.itemsize, ctx.causal, threads._threads)
-        flat_dq = _flat(dq)
-        parts = memory.empty((plan.splits, dq.size), q.dtype) if plan.splits > 1 else flat_dq.reshape(1, -1)
+        plan = backward_plan(*ctx.key, dy.strides)
+        if plan.copy:
+            dy = arrays.contiguous(dy)
+            plan = backward_plan(*ctx.key, dy.strides)
+        dq, dk, dv = (_array_in(slot, q.dtype) for slot in plan.slots)
+        dmask = memory.empty((*q.shape[:-1], k.shape[-2]) if wants_dmask else (0,), q.dtype)
+        parts = memory.empty((plan.splits, dq.size), q.dtype) if plan.splits > 1 else dq.ravel("K")
         attention_backward(
-            *_flat_inputs(q, k, v, mask), *ctx.numbers, plan.places, plan.sizes, memory.empty(plan.workspace, q.dtype),
-            _flat(y), logs, _flat(dy), parts.reshape(-1), _flat(dk), _flat(dv), dmask.reshape(-1),
+            *_inputs(plan, q, k, v, mask), ctx.random, *plan.numbers, plan.places, plan.sizes,
+            memory.empty(plan.workspace, q.dtype), y.ravel("K"), logs, _flat(dy, plan.extents[-1]),
+            parts.reshape(-1), dk.ravel("K"), dv.ravel("K"), dmask.reshape(-1),
         )  # fmt: skip
         if plan.splits > 1:
-            arrays.sum_rows_kernel(parts, flat_dq)
-        return dq, dk, dv, dmask if ctx.needs_input_grad[3] else None, None, None, None
+            arrays.sum_rows_kernel(parts, dq.ravel("K"))
+        return dq, dk, dv, dmask if wants_dmask else None, None, None, None
 
 
-def _readable(x: Any) -> Any:
-    """The array, or a copy where it runs backwards or its elements do not lie a whole number of them apart."""
-    for stride in x.strides:
-        if stride < 0 or stride % x.itemsize:
-            return arrays.contiguous(x)
-    return x
+_NO_WORDS = np.zeros(4, np.uint32)
 
 
-def _flat(x: Any) -> Any:
-    """The memory of x from its first element to its last, as one dimension."""
-    if x.flags.c_contiguous:
-        return x.reshape(-1)
-    extent = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) // x.itemsize + 1
-    return arrays.strided(x, (extent,), (x.itemsize,))
-
-
-def _flat_inputs(q: Any, k: Any, v: Any, mask: Any) -> tuple[Any, ...]:
-    """q, k, v, the additive mask and the mask of what is allowed, as kernels take them."""
-    bias, allowed = np.empty(0, q.dtype), np.empty(0, np.uint8)
-    if mask is not None:
-        bias, allowed = (bias, _flat(mask).view(np.uint8)) if mask.dtype == np.bool_ else (_flat(mask), allowed)
-    return _flat(q), _flat(k), _flat(v), bias, allowed
-
-
-def _described(q: Any, k: Any, v: Any, mask: Any, y: Any) -> tuple[Any, ...]:
-    """What the plan depends on."""
+def _key(q: Any, k: Any, v: Any, mask: Any, is_causal: bool, scale: float, dropout_p: float) -> tuple[Any, ...]:
+    """What a plan depends on."""
+    form, itemsize = (None, 0) if mask is None else (Form(mask.shape, mask.strides), mask.itemsize)
     return (
-        *((x.shape, x.strides) for x in (q, k, v)),
-        *((None, 1) if mask is None else ((mask.shape, mask.strides), mask.itemsize)),
-        (y.shape, y.strides),
-    )
+        q.shape, q.strides, k.shape, k.strides, v.shape, v.strides, form, itemsize,
+        q.dtype, is_causal, scale, dropout_p, threads._threads,
+    )  # fmt: skip
 
 
-def _heads_last(lead: tuple[int, ...], queries: int, columns: int, dtype: Any) -> Any:
-    """An empty [..., H, L, D] over memory [..., L, H, D], in which the heads of a query lie side by side."""
-    if len(lead) < 2:
-        return memory.empty((*lead, queries, columns), dtype)
-    return memory.empty((*lead[:-1], queries, lead[-1], columns), dtype).swapaxes(-3, -2)
+def _array_in(slot: Slot, dtype: Any) -> Any:
+    """An empty array in a slot."""
+    array = memory.empty(slot.memory, dtype)
+    return array if slot.order is None else array.transpose(slot.order)
 
 
-def _empty_in_order_of(x: Any) -> Any:
-    """An empty array of the shape of x, its dimensions in memory in the order of those of x, the last one the last."""
-    if x.flags.c_contiguous or 0 in x.strides:
-        return memory.empty(x.shape, x.dtype)
-    order = (*sorted(range(x.ndim - 1), key=lambda axis: (-x.strides[axis], -x.shape[axis])), x.ndim - 1)
-    return memory.empty(tuple([x.shape[axis] for axis in order]), x.dtype).transpose(arrays.inverse(order))
+def _flat(x: Any, extent: int) -> Any:
+    """The memory of x from its first element to its last, as one dimension."""
+    return arrays.strided(x, (extent,), (x.itemsize,)) if extent else x.reshape(-1)
+
+
+@functools.cache
+def _no_masks(dtype: Any) -> tuple[Any, Any]:
+    return np.empty(0, dtype), np.empty(0, np.uint8)
+
+
+def _inputs(plan: Plan, q: Any, k: Any, v: Any, mask: Any) -> tuple[Any, ...]:
+    """q, k, v, the additive mask and the mask of what is allowed, as kernels take them."""
+    bias, allowed = _no_masks(q.dtype)
+    extents = plan.extents
+    if mask is not None:
+        mask = _flat(mask, extents[3])
+        if mask.dtype == np.bool_:
+            allowed = mask.view(np.uint8)
+        else:
+            bias = mask
+    return _flat(q, extents[0]), _flat(k, extents[1]), _flat(v, extents[2]), bias, allowed
 
 
 # ---------------------------------------------------------------- public
