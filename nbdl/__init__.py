@@ -8,7 +8,7 @@ from typing import Any as _Any
 
 import numpy as _np
 
-from nbdl import nn, ops, optim
+from nbdl import nn, ops, optim, profiling
 from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
 from nbdl.ops.attributes import (
@@ -53,6 +53,7 @@ from nbdl.ops.reduction import *
 from nbdl.ops.scan import *
 from nbdl.ops.shape import *
 from nbdl.ops.softmax import log_softmax, softmax
+from nbdl.profiling import profile
 from nbdl.runtime.errors import (
     ArgumentError,
     ArgumentTypeError,

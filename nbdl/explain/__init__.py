@@ -3,7 +3,7 @@
 Each method answers a question of its own; none of them says why. The page "The black box" shows where they mislead.
 """
 
-from nbdl.explain.attention import attention_rollout
+from nbdl.explain.attention import attention_maps, attention_rollout
 from nbdl.explain.grad_cam import grad_cam
 from nbdl.explain.gradients import IntegratedGradients, integrated_gradients, saliency, smooth_grad
 from nbdl.explain.occlusion import occlusion
@@ -16,6 +16,7 @@ __all__ = [
     "IntegratedGradients",
     "PermutationImportance",
     "RandomizationCheck",
+    "attention_maps",
     "attention_rollout",
     "colored",
     "draw_attributions",

@@ -1,4 +1,7 @@
-r"""Attention rollout: through all layers of a Transformer, which input each output has drawn on.
+r"""Attention: what each layer of a Transformer takes from where, and the rollout through all of them.
+
+Attention is a mean of values: $y_i = \sum_j a_{ij} v_j$. Asked with the unit vectors as values, a layer answers with
+its weights $a_{ij}$ themselves, whatever mask, scale and kernel it uses.
 
 A layer's weights say what its positions took from the positions below, which already are mixtures. With the residual
 connection, half of a position is what it was before: $\hat A^{(l)} = \tfrac12 A^{(l)} + \tfrac12 I$, the rows scaled to
@@ -13,17 +16,61 @@ Source: Abnar and Zuidema (2020), "Quantifying Attention Flow in Transformers", 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nbdl.autograd import Tensor, no_grad, wrap
+from nbdl.explain.target import evaluating
+from nbdl.ops.attention.scaled_dot_product import ScaledDotProductAttentionOp
 from nbdl.ops.creation import eye
+from nbdl.profiling.seams import watching
 from nbdl.runtime.checks import FLOATS, check_choice
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 
 HEADS = ("mean", "max", "min")
+
+
+def attention_maps(model: Callable[..., Any], *inputs: Any, **keywords: Any) -> list[Tensor]:
+    """The weights of every attention that a model computes, in the order in which it does.
+
+    Args:
+        model: A module, run in evaluation mode, or a function; its attention is `scaled_dot_product_attention`, which
+            `nn.MultiheadAttention` uses when it need not return weights.
+        inputs: What it is called with.
+        keywords: What it is called with by name.
+
+    Returns:
+        For each call [*, T, S]: how much of each key's value each query took. Rows add up to 1; rows without any key
+        are 0.
+
+    Raises:
+        ArgumentError: The model computed no attention.
+
+    Example:
+        >>> query = nbdl.randn(2, 4, 5, 8)
+        >>> (weights,) = nbdl.explain.attention_maps(nbdl.ops.scaled_dot_product_attention, query, query, query)
+        >>> weights.shape, bool((weights.sum(-1) - 1).abs().max() < 1e-5)
+        ((2, 4, 5, 5), True)
+    """
+    found: list[Tensor] = []
+
+    def ask(apply: Callable[..., Any]) -> Callable[..., Any]:
+        def answered(op: Any, *arguments: Any) -> Any:
+            if op is ScaledDotProductAttentionOp:
+                query, key, _, mask, _, *options = arguments
+                units = eye(key.shape[-2], dtype=key.dtype).expand(*key.shape[:-1], key.shape[-2])
+                found.append(apply(op, query, key, units, mask, 0.0, *options))
+            return apply(op, *arguments)
+
+        return answered
+
+    with no_grad(), evaluating(model), watching(operation=ask):
+        model(*inputs, **keywords)
+    if not found:
+        raise ArgumentError("model: expected one that calls scaled_dot_product_attention; it computed no attention")
+    return found
 
 
 def attention_rollout(weights: Sequence[Tensor | np.ndarray], heads: str = "mean", residual: bool = True) -> Tensor:

@@ -113,8 +113,11 @@ from nbdl.nn.pooling import (
     MaxUnpool1d,
     MaxUnpool2d,
 )
+from nbdl.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from nbdl.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from nbdl.nn.shape import Flatten, Unflatten
+from nbdl.nn.summary import LayerSummary, ModelSummary, summary
+from nbdl.nn.swiglu import SwiGLU
 from nbdl.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -193,7 +196,9 @@ __all__ = [
     "LPPool2d",
     "LSTMCell",
     "LayerNorm",
+    "LayerSummary",
     "LeakyReLU",
+    "LearnedPositions",
     "Linear",
     "LocalResponseNorm",
     "LogSigmoid",
@@ -205,6 +210,7 @@ __all__ = [
     "MaxUnpool1d",
     "MaxUnpool2d",
     "Mish",
+    "ModelSummary",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -234,9 +240,11 @@ __all__ = [
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
+    "RotaryPositions",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
@@ -245,6 +253,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SwiGLU",
     "Tanh",
     "Tanhshrink",
     "Threshold",
@@ -265,6 +274,7 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "summary",
     "utils",
 ]
 
