@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdl.autograd import Tensor, no_grad
+from nbdl.models.gpt.decoding import TokenDecoder
 from nbdl.models.sampling import Sampling, Stop
 from nbdl.runtime.checks import check_ids, check_int
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
@@ -78,6 +79,8 @@ def _stream(
     was_training = model.training
     model.eval()
     caches = model.new_caches(len(text), min(context, text.shape[1] + count)) if use_cache and count else None
+    decoder = TokenDecoder(model, caches) if caches else None
+    fast = decoder is not None and decoder.pays()
     unread = text
     try:
         for _ in range(count):
@@ -86,8 +89,11 @@ def _stream(
                 for cache in caches or ():
                     cache.reset()
             with no_grad():
-                features = model.features(Tensor(unread if caches else text).to(device), caches)
-                tokens = sampling.choose(model.scores(features[:, -1]), generator)
+                if fast and unread.shape[1] == 1:
+                    last = decoder.features(Tensor(unread[:, 0]).to(device))
+                else:
+                    last = model.features(Tensor(unread if caches else text).to(device), caches)[:, -1]
+                tokens = sampling.choose(model.scores(last), generator)
             yield tokens
             unread = tokens[:, None]
             text = np.concatenate([text, unread], axis=1)

@@ -7,8 +7,8 @@ $$x = E_{t} + P, \qquad x \leftarrow x + \mathrm{attention}(\mathrm{norm}(x)), \
   x \leftarrow x + \mathrm{feed\ forward}(\mathrm{norm}(x)), \qquad z = \mathrm{norm}(x)\, E^\top$$
 
 Sources: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3; Touvron et al.
-(2023), "LLaMA: Open and Efficient Foundation Language Models", section 2.2; Ainslie et al. (2023), "GQA: Training Generalized
-Multi-Query Transformer Models from Multi-Head Checkpoints".
+(2023), "LLaMA: Open and Efficient Foundation Language Models", section 2.2; Ainslie et al. (2023), "GQA: Training
+Generalized Multi-Query Transformer Models from Multi-Head Checkpoints".
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(config.width, width, bias=config.bias, device=device, dtype=dtype)
         self.projection = nn.Linear(config.width, config.width, bias=config.bias, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor, rotation: Any = None, cache: nn.KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, begin: int = 0, cache: nn.KVCache | None = None) -> Tensor:
         """[B, T, C] -> [B, T, C]; with a cache, T further tokens of the texts that it remembers."""
         config = self.config
         batch, length, _ = x.shape
         q, k, v = self.heads(x)
-        if rotation is not None:
-            q, k = ops.rotary_embedding(q, *rotation), ops.rotary_embedding(k, *rotation)
+        if config.positions == "rotary":
+            q = ops.rotary_embedding(q, begin, base=config.rotary_base)
+            k = ops.rotary_embedding(k, begin, base=config.rotary_base)
         causal = True
         mask = None
         if cache is not None:
@@ -117,9 +118,9 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config, device, dtype)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: Any = None, cache: nn.KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, begin: int = 0, cache: nn.KVCache | None = None) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+        x = x + self.dropout(self.attention(self.attention_norm(x), begin, cache))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -211,12 +212,11 @@ class GPT(nn.Module):
         if end > self.config.context:
             raise ShapeError(f"tokens: expected at most {self.config.context} places, the context, got {end}")
         x = self.token_embedding(tokens)
-        rotation = None
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[begin:end]
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, caches[layer] if caches else None)
+            x = block(x, begin, caches[layer] if caches else None)
         return self.norm(x)
 
     def scores(self, features: Tensor) -> Tensor:
