@@ -286,7 +286,7 @@ def to_huggingface(
         ArgumentError: The shard size is under 1, or the tokenizer has ids that the model does not know.
         OSError: The folder cannot be written to.
     """
-    architecture, class_name = _class_of(model)
+    architecture, class_name = class_of(model)
     if max_shard_size is not None:
         check_int("max_shard_size", max_shard_size, 1)
     settings = {**architecture.describe(model), **(config or {})}
@@ -305,7 +305,8 @@ def to_huggingface(
         write_durably(root / TOKENIZER, tokenizer.to_json().encode())
 
 
-def _class_of(model: nn.Module) -> tuple[Architecture, str]:
+def class_of(model: nn.Module) -> tuple[Architecture, str]:
+    """The architecture that a model is of, and the name of its class in published files."""
     for architecture in ARCHITECTURES.values():
         for name, kind in architecture.classes.items():
             if type(model) is kind:

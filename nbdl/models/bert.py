@@ -29,14 +29,22 @@ from nbdl.nn.parameter import new_parameter
 from nbdl.runtime.checks import check_choice, check_int, check_integer, check_number, check_rank, check_shape
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": ops.gelu,
-    "gelu_tanh": functools.partial(ops.gelu, approximate="tanh"),
-    "relu": ops.relu,
-    "silu": ops.silu,
-    "tanh": ops.tanh,
+Bent = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A linear map and what bends its results, from input, weight and bias."""
+
+
+def _linear_tanh(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return ops.tanh(ops.linear(input, weight, bias))
+
+
+ACTIVATIONS: dict[str, Bent] = {
+    "gelu": ops.linear_gelu,
+    "gelu_tanh": functools.partial(ops.linear_gelu, approximate="tanh"),
+    "relu": ops.linear_relu,
+    "silu": ops.linear_silu,
+    "tanh": _linear_tanh,
 }
-"""What may stand between the two linear layers of a layer."""
+"""What may stand after the first of two linear layers, together with that layer."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class BERTLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[N, T, C] to the same; `mask` [N, 1, 1, T] is True at the tokens that may be looked at."""
         x = self.norm1(x + self.dropout(self._attend(x, mask)))
-        wide = ACTIVATIONS[self.config.activation](self.linear1(x))
+        wide = ACTIVATIONS[self.config.activation](x, self.linear1.weight, self.linear1.bias)
         return self.norm2(x + self.dropout(self.linear2(wide)))
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -302,8 +310,8 @@ class BERTForMaskedLM(nn.Module):
         if places is not None:
             vectors = vectors.reshape(-1, vectors.shape[-1]).index_select(0, places)
         weight = self.bert.embeddings.words.weight if self.decoder is None else self.decoder.weight
-        guess = self.norm(ACTIVATIONS[self.bert.config.activation](self.transform(vectors)))
-        return ops.linear(guess, weight, self.bias)
+        bent = ACTIVATIONS[self.bert.config.activation](vectors, self.transform.weight, self.transform.bias)
+        return ops.linear(self.norm(bent), weight, self.bias)
 
     def __repr__(self) -> str:
         tied = "" if self.decoder is None else ", not tied"
