@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ from nbdl.nn.activation import GELU, ReLU
 from nbdl.nn.attention import MultiheadAttention
 from nbdl.nn.dropout import Dropout
 from nbdl.nn.fusion import fused
+from nbdl.nn.kv_cache import KVCache
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
 from nbdl.nn.normalization import LayerNorm
@@ -197,6 +199,23 @@ class TransformerEncoderLayer(_TransformerLayer):
         return self._add(2, x, self._feed_forward)
 
 
+@dataclass
+class TransformerDecoderLayerState:
+    """What a decoder layer keeps while a target grows.
+
+    Attributes:
+        cache: Keys and values of the target so far.
+        keys: [N, H, S, d] of the memory.
+        values: [N, H, S, d] of the memory.
+        shown: Which positions of the memory may be seen, bool [N, 1, 1, S]; None for all.
+    """
+
+    cache: KVCache
+    keys: Tensor
+    values: Tensor
+    shown: Tensor | None
+
+
 class TransformerDecoderLayer(_TransformerLayer):
     r"""Every position attends to the target, then to the encoder's result, then goes through the feed-forward network.
 
@@ -265,5 +284,48 @@ class TransformerDecoderLayer(_TransformerLayer):
         def look_over(x: Tensor) -> Tensor:
             masks = memory_mask, memory_key_padding_mask
             return self._attend(self.multihead_attn, x, memory, *masks, memory_is_causal)
+
+        return self._add(3, self._add(2, self._add(1, tgt, look_back), look_over), self._feed_forward)
+
+    # ---------------------------------------------------------------- one position after the other
+
+    def start(
+        self, memory: Tensor, length: int, memory_key_padding_mask: Tensor | None = None
+    ) -> TransformerDecoderLayerState:
+        """What the layer keeps while a target grows: the memory's keys and values, and room for the target's.
+
+        Args:
+            memory: [S, N, E], or [N, S, E] with batch_first.
+            length: Positions the target may grow to.
+            memory_key_padding_mask: bool [N, S], True to hide.
+        """
+        keys, values = self.multihead_attn.heads_of_source(memory)
+        batch, heads, sources, features = keys.shape
+        shown = None
+        if memory_key_padding_mask is not None:
+            shown = ops.reshape(ops.logical_not(memory_key_padding_mask), (batch, 1, 1, sources))
+        cache = KVCache(batch, heads, length, features, keys.device, keys.dtype)
+        return TransformerDecoderLayerState(cache, keys, values, shown)
+
+    def step(self, tgt: Tensor, state: TransformerDecoderLayerState) -> Tensor:
+        """The next position of the target after the layer: what `forward` with the causal mask says of it.
+
+        Args:
+            tgt: [1, N, E], or [N, 1, E] with batch_first.
+            state: From `start`; it remembers the position. Without gradients only: call it under `nbdl.no_grad()`.
+
+        Returns:
+            The shape of tgt.
+        """
+
+        def look_back(x: Tensor) -> Tensor:
+            own = self.self_attn
+            keys, values = state.cache.append(*own.heads_of_source(x))
+            return own.joined(ops.scaled_dot_product_attention(own.heads_of_query(x), keys, values))
+
+        def look_over(x: Tensor) -> Tensor:
+            query = self.multihead_attn.heads_of_query(x)
+            y = ops.scaled_dot_product_attention(query, state.keys, state.values, state.shown)
+            return self.multihead_attn.joined(y)
 
         return self._add(3, self._add(2, self._add(1, tgt, look_back), look_over), self._feed_forward)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from nbdl import ops
@@ -14,6 +15,7 @@ from nbdl.nn.normalization import LayerNorm
 from nbdl.nn.transformer.layers import (
     Activation,
     TransformerDecoderLayer,
+    TransformerDecoderLayerState,
     TransformerEncoderLayer,
     hides_what_follows,
     square_subsequent_mask,
@@ -127,6 +129,19 @@ class TransformerDecoder(Module):
                 tgt_is_causal=tgt_is_causal,
                 memory_is_causal=memory_is_causal,
             )
+        return x if self.norm is None else self.norm(x)
+
+    def start(
+        self, memory: Tensor, length: int, memory_key_padding_mask: Tensor | None = None
+    ) -> list[TransformerDecoderLayerState]:
+        """What the layers keep while a target grows to `length` positions; see `TransformerDecoderLayer.start`."""
+        return [layer.start(memory, length, memory_key_padding_mask) for layer in self.layers]  # type: ignore[operator]
+
+    def step(self, tgt: Tensor, states: Sequence[TransformerDecoderLayerState]) -> Tensor:
+        """The next position of the target after all layers; see `TransformerDecoderLayer.step`."""
+        x = tgt
+        for layer, state in zip(self.layers, states, strict=True):
+            x = layer.step(x, state)  # type: ignore[operator]
         return x if self.norm is None else self.norm(x)
 
 
