@@ -119,7 +119,7 @@ class GPTConfig:
             changes: Sizes, and fields that differ.
         """
         choices = {"positions": "rotary", "norm": "rms_norm", "feed_forward": "swiglu", "bias": False, "tied": False}
-        return cls(**{**choices, **changes})  # type: ignore[arg-type]
+        return cls(**{**choices, **changes})
 
     def with_changes(self, **changes: Any) -> Self:
         """This configuration with some fields changed."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbdl import nn, ops
-from nbdl.autograd import Tensor, no_grad
+from nbdl.autograd import Tensor, no_grad, wrap
 from nbdl.ops.creation import zeros
 from nbdl.ops.decoding import DecoderBlock
 from nbdl.runtime import arrays
 
 if TYPE_CHECKING:
-    from nbdl.models.gpt.model import GPT, Block
+    from nbdl.models.gpt.model import GPT
 
 
 class TokenDecoder:
@@ -60,7 +60,7 @@ def _rotation(model: GPT, length: int) -> Any:
     return ops.rotary_embedding(one, 0, base=model.config.rotary_base)._array
 
 
-def _parameters_of(block: Block) -> DecoderBlock:
+def _parameters_of(block: Any) -> DecoderBlock:
     """The block's parameters as arrays."""
     attention, feed_forward = block.attention, block.feed_forward
 
@@ -70,15 +70,21 @@ def _parameters_of(block: Block) -> DecoderBlock:
     def linear(module: Any) -> tuple[Any, Any]:
         return arrays.contiguous(module.weight._array), _or_zeros(module.bias, module.weight, module.weight.shape[0])
 
+    def joined(first: Any, second: Any) -> Any:
+        return ops.cat([wrap(first), wrap(second)])._array
+
     qkv, qkv_bias = linear(attention.qkv)
     projection, projection_bias = linear(attention.projection)
     expand, expand_bias = linear(feed_forward.expand)
+    if feed_forward.gate is not None:
+        gate, gate_bias = linear(feed_forward.gate)
+        expand, expand_bias = joined(gate, expand), joined(gate_bias, expand_bias)
     contract, contract_bias = linear(feed_forward.contract)
     config = attention.config
     return DecoderBlock(
         norm(block.attention_norm), qkv, qkv_bias, projection, projection_bias,
         norm(block.feed_forward_norm), expand, expand_bias, contract, contract_bias,
-        rms=config.norm == "rms_norm", gated=feed_forward.gated, eps=config.eps,
+        rms=config.norm == "rms_norm", gated=feed_forward.gate is not None, eps=config.eps,
     )  # fmt: skip
 
 

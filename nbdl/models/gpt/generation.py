@@ -80,7 +80,8 @@ def _stream(
     model.eval()
     caches = model.new_caches(len(text), min(context, text.shape[1] + count)) if use_cache and count else None
     decoder = TokenDecoder(model, caches) if caches else None
-    fast = decoder is not None and decoder.pays()
+    if decoder is not None and not decoder.pays():
+        decoder = None
     unread = text
     try:
         for _ in range(count):
@@ -89,7 +90,7 @@ def _stream(
                 for cache in caches or ():
                     cache.reset()
             with no_grad():
-                if fast and unread.shape[1] == 1:
+                if decoder is not None and unread.shape[1] == 1:
                     last = decoder.features(Tensor(unread[:, 0]).to(device))
                 else:
                     last = model.features(Tensor(unread if caches else text).to(device), caches)[:, -1]

@@ -89,22 +89,24 @@ class CausalSelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Widens a token's vector, bends it, and narrows it again: GELU, or the gated SwiGLU."""
+    """Widens a token's vector, bends it, and narrows it again: GELU, or SwiGLU with a second matrix for the gate."""
 
     def __init__(self, config: GPTConfig, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.gated = config.feed_forward == "swiglu"
-        wide = config.hidden_width * (2 if self.gated else 1)
+        wide = config.hidden_width
+        self.gate = (
+            nn.Linear(config.width, wide, bias=config.bias, device=device, dtype=dtype)
+            if config.feed_forward == "swiglu"
+            else None
+        )
         self.expand = nn.Linear(config.width, wide, bias=config.bias, device=device, dtype=dtype)
-        self.contract = nn.Linear(config.hidden_width, config.width, bias=config.bias, device=device, dtype=dtype)
+        self.contract = nn.Linear(wide, config.width, bias=config.bias, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[*, C] -> [*, C]."""
-        wide = self.expand(x)
-        if self.gated:
-            gate, value = wide.chunk(2, -1)
-            return self.contract(ops.silu(gate) * value)
-        return self.contract(ops.gelu(wide, approximate="tanh"))
+        if self.gate is not None:
+            return self.contract(ops.swiglu(self.gate(x), self.expand(x)))
+        return self.contract(ops.linear_gelu(x, self.expand.weight, self.expand.bias, approximate="tanh"))
 
 
 class Block(nn.Module):

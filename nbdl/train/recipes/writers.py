@@ -62,6 +62,7 @@ def continuation(
         ArgumentError: A number is out of range, or the prompt is empty.
     """
     ids = tokenizer.encode(prompt)
+    tokens: Iterator[int]
     if isinstance(model, models.GPT):
         tokens = (
             int(token[0])
