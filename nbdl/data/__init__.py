@@ -44,6 +44,7 @@ from nbdl.data.errors import (
 from nbdl.data.gaussians import DEVIATION, Coverage, gaussian_ring, mode_coverage, ring_means
 from nbdl.data.handwriting import digits
 from nbdl.data.idx import read_idx
+from nbdl.data.images import ImageFolder
 from nbdl.data.loader import DataLoader
 from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
@@ -97,6 +98,7 @@ __all__ = [
     "Dataset",
     "DownloadError",
     "EmptyDataError",
+    "ImageFolder",
     "JsonTokenizer",
     "MissingPackageError",
     "NgramModel",
