@@ -40,10 +40,10 @@ from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_int, check_number, check_shape
 from nbdl.runtime.cuda.primitives import block_sum
 from nbdl.runtime.errors import ArgumentError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
 
 ROWS = 64
-"""Rows whose gradients of weight and bias are summed into one partial result: fixed, so that the order is."""
+"""Rows whose gradients of weight and bias are summed into one partial result: fixed, so that the order is, and even."""
 
 # ---------------------------------------------------------------- reference
 
@@ -60,37 +60,34 @@ def layer_norm_reference(input, normalized_shape, weight=None, bias=None, eps=1e
 # ---------------------------------------------------------------- forward
 
 
-@cpu_kernel
-def _layer_norm_forward_cpu(x, weight, bias, eps, y, mean, rstd, start, stop):
-    """x, y [N, D]; weight, bias [D]; mean, rstd [N]. One task a row.
+@scalar
+def normalize_row(x, row, weight, bias, eps, y, mean, rstd):
+    """y, mean and rstd for a row of x [N, D].
 
     Both moments come from one pass, around the row's first element: around 0, a large mean would leave no digits of
     the variance. No element is further from the mean than sqrt(D - 1) deviations, so at most a factor D is lost.
     """
     d = unsigned(x.shape[1])
     share = x.dtype.type(1) / x.dtype.type(x.shape[1])
-    for row in range(start, stop):
-        fetch_row(x, row)
-        shift = x[row, 0]
-        total = x.dtype.type(0)
-        squares = x.dtype.type(0)
-        for j in range(d):
-            apart = x[row, j] - shift
-            total += apart
-            squares += apart * apart
-        near = total * share
-        mu = shift + near
-        r = reciprocal_root(max(squares * share - near * near, x.dtype.type(0)) + eps)
-        for j in range(d):
-            y[row, j] = (x[row, j] - mu) * r * weight[j] + bias[j]
-        mean[row] = mu
-        rstd[row] = r
+    shift = x[row, 0]
+    total = x.dtype.type(0)
+    squares = x.dtype.type(0)
+    for j in range(d):
+        apart = x[row, j] - shift
+        total += apart
+        squares += apart * apart
+    near = total * share
+    mu = shift + near
+    r = reciprocal_root(max(squares * share - near * near, x.dtype.type(0)) + eps)
+    for j in range(d):
+        y[row, j] = (x[row, j] - mu) * r * weight[j] + bias[j]
+    mean[row] = mu
+    rstd[row] = r
 
 
-@cuda_kernel
-def _layer_norm_forward_cuda(x, weight, bias, eps, y, mean, rstd):
-    """As the CPU twin. One block a row."""
-    row = cuda.blockIdx.x
+@cuda_device
+def normalize_row_cuda(x, row, weight, bias, eps, y, mean, rstd):
+    """As the CPU's, by the threads of a block."""
     d = x.shape[1]
     share = x.dtype.type(1) / x.dtype.type(d)
     shift = x[row, 0]
@@ -110,6 +107,20 @@ def _layer_norm_forward_cuda(x, weight, bias, eps, y, mean, rstd):
         rstd[row] = r
 
 
+@cpu_kernel
+def _layer_norm_forward_cpu(x, weight, bias, eps, y, mean, rstd, start, stop):
+    """x, y [N, D]; weight, bias [D]; mean, rstd [N]. One task a row."""
+    for row in range(start, stop):
+        fetch_row(x, row)
+        normalize_row(x, row, weight, bias, eps, y, mean, rstd)
+
+
+@cuda_kernel
+def _layer_norm_forward_cuda(x, weight, bias, eps, y, mean, rstd):
+    """As the CPU twin. One block a row."""
+    normalize_row_cuda(x, cuda.blockIdx.x, weight, bias, eps, y, mean, rstd)
+
+
 layer_norm_forward = Kernel(
     cpu=_layer_norm_forward_cpu,
     cuda=_layer_norm_forward_cuda,
@@ -120,6 +131,79 @@ layer_norm_forward = Kernel(
 # ---------------------------------------------------------------- backward
 
 
+@scalar
+def _write_row(dy, x, row, weight, mu, r, mean_g, mean_gx, dx):
+    for j in range(unsigned(x.shape[1])):
+        dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+
+
+@scalar
+def denormalize_row(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+    """dx for a row, and what the row adds to the gradients of weight and bias, [K, D] by chunks of rows.
+
+    All that is summed is summed while the row is read for the first time.
+    """
+    share = x.dtype.type(1) / x.dtype.type(x.shape[1])
+    mu, r = mean[row], rstd[row]
+    sum_g = x.dtype.type(0)
+    sum_gx = x.dtype.type(0)
+    for j in range(unsigned(x.shape[1])):
+        normal = (x[row, j] - mu) * r
+        g = dy[row, j] * weight[j]
+        sum_g += g
+        sum_gx += g * normal
+        dweight[chunk, j] += dy[row, j] * normal
+        dbias[chunk, j] += dy[row, j]
+    _write_row(dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
+
+
+@scalar
+def denormalize_two_rows(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+    """The same for a row and the next: the sums over rows are read and written half as often."""
+    below = row + 1
+    share = x.dtype.type(1) / x.dtype.type(x.shape[1])
+    mu, r = mean[row], rstd[row]
+    mu_below, r_below = mean[below], rstd[below]
+    sum_g = x.dtype.type(0)
+    sum_gx = x.dtype.type(0)
+    sum_g_below = x.dtype.type(0)
+    sum_gx_below = x.dtype.type(0)
+    for j in range(unsigned(x.shape[1])):
+        normal = (x[row, j] - mu) * r
+        normal_below = (x[below, j] - mu_below) * r_below
+        g = dy[row, j] * weight[j]
+        g_below = dy[below, j] * weight[j]
+        sum_g += g
+        sum_gx += g * normal
+        sum_g_below += g_below
+        sum_gx_below += g_below * normal_below
+        dweight[chunk, j] += dy[row, j] * normal + dy[below, j] * normal_below
+        dbias[chunk, j] += dy[row, j] + dy[below, j]
+    _write_row(dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
+    _write_row(dy, x, below, weight, mu_below, r_below, sum_g_below * share, sum_gx_below * share, dx)
+
+
+@cuda_device
+def denormalize_row_cuda(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+    """As the CPU's, by the threads of a block; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    d = x.shape[1]
+    share = x.dtype.type(1) / x.dtype.type(d)
+    mu, r = mean[row], rstd[row]
+    sum_g = x.dtype.type(0)
+    sum_gx = x.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        normal = (x[row, j] - mu) * r
+        g = dy[row, j] * weight[j]
+        sum_g += g
+        sum_gx += g * normal
+        dweight[chunk, j] += dy[row, j] * normal
+        dbias[chunk, j] += dy[row, j]
+    mean_g = block_sum(sum_g) * share
+    mean_gx = block_sum(sum_gx) * share
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+
+
 @cpu_kernel
 def _layer_norm_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbias, start, stop):
     """dy, x, dx [N, D]; weight [D]; mean, rstd [N]; dweight, dbias [K, D], sums over ROWS rows each.
@@ -127,55 +211,30 @@ def _layer_norm_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbias, star
     One task a chunk of rows: the chunks do not depend on the number of threads, so neither do the sums.
     """
     n, features = x.shape
-    d = unsigned(features)
-    share = x.dtype.type(1) / x.dtype.type(features)
     for chunk in range(start, stop):
-        for j in range(d):
+        for j in range(unsigned(features)):
             dweight[chunk, j] = 0
             dbias[chunk, j] = 0
-        for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-            fetch_row(dy, row)
-            fetch_row(x, row)
-            mu, r = mean[row], rstd[row]
-            sum_g = x.dtype.type(0)
-            sum_gx = x.dtype.type(0)
-            for j in range(d):
-                g = dy[row, j] * weight[j]
-                sum_g += g
-                sum_gx += g * ((x[row, j] - mu) * r)
-            mean_g = sum_g * share
-            mean_gx = sum_gx * share
-            for j in range(d):
-                normal = (x[row, j] - mu) * r
-                dweight[chunk, j] += dy[row, j] * normal
-                dbias[chunk, j] += dy[row, j]
-                dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - normal * mean_gx)
+        last = min(n, (chunk + 1) * ROWS) - 1
+        for row in range(chunk * ROWS, last, 2):
+            for each in range(row, row + 2):
+                fetch_row(dy, each)
+                fetch_row(x, each)
+            denormalize_two_rows(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
+        if last % 2 == 0:
+            denormalize_row(dy, x, last, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 @cuda_kernel
 def _layer_norm_backward_cuda(dy, x, weight, mean, rstd, dx, dweight, dbias):
-    """As the CPU twin. One block a chunk of rows; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    """As the CPU twin. One block a chunk of rows."""
     n, d = x.shape
     chunk = cuda.blockIdx.x
-    share = x.dtype.type(1) / x.dtype.type(d)
     for j in range(cuda.threadIdx.x, d, BLOCK):
         dweight[chunk, j] = 0
         dbias[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        mu, r = mean[row], rstd[row]
-        sum_g = x.dtype.type(0)
-        sum_gx = x.dtype.type(0)
-        for j in range(cuda.threadIdx.x, d, BLOCK):
-            g = dy[row, j] * weight[j]
-            sum_g += g
-            sum_gx += g * ((x[row, j] - mu) * r)
-        mean_g = block_sum(sum_g) * share
-        mean_gx = block_sum(sum_gx) * share
-        for j in range(cuda.threadIdx.x, d, BLOCK):
-            normal = (x[row, j] - mu) * r
-            dweight[chunk, j] += dy[row, j] * normal
-            dbias[chunk, j] += dy[row, j]
-            dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - normal * mean_gx)
+        denormalize_row_cuda(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 layer_norm_backward = Kernel(
@@ -185,7 +244,57 @@ layer_norm_backward = Kernel(
     work=lambda dy, x, *_: 8 * x.size,
 )
 
+# ---------------------------------------------------------------- sum of the chunks
+
+
+@cpu_kernel
+def _sum_chunks_cpu(weights, biases, dweight, dbias, start, stop):
+    """weights, biases [K, D], added in the order of the chunks to dweight and dbias [D]. One task a column."""
+    for j in range(start, stop):
+        dweight[j] = weights[0, j]
+        dbias[j] = biases[0, j]
+    for chunk in range(1, weights.shape[0]):
+        for j in range(start, stop):
+            dweight[j] += weights[chunk, j]
+            dbias[j] += biases[chunk, j]
+
+
+@cuda_kernel
+def _sum_chunks_cuda(weights, biases, dweight, dbias):
+    """As the CPU twin. One thread a column."""
+    j = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if j < dweight.shape[0]:
+        of_weight, of_bias = weights[0, j], biases[0, j]
+        for chunk in range(1, weights.shape[0]):
+            of_weight += weights[chunk, j]
+            of_bias += biases[chunk, j]
+        dweight[j] = of_weight
+        dbias[j] = of_bias
+
+
+sum_chunks = Kernel(
+    cpu=_sum_chunks_cpu,
+    cuda=_sum_chunks_cuda,
+    tasks=lambda weights, *_: weights.shape[1],
+    work=lambda weights, *_: 2 * weights.size,
+    blocks=lambda weights, *_: -(-weights.shape[1] // BLOCK),
+)
+
 # ---------------------------------------------------------------- autograd
+
+
+def as_rows(x: Any, row: tuple[int, ...]) -> Any:
+    """[*, *row] as contiguous [N, D]; x itself if it is that."""
+    if x.ndim == 2 and len(row) == 1 and x.flags.c_contiguous:
+        return x
+    return arrays.contiguous(x).reshape(-1, math.prod(row))
+
+
+def summed_chunks(weights: Any, biases: Any, row: tuple[int, ...]) -> tuple[Any, Any]:
+    """The gradients of weight and bias, both of the shape `row`."""
+    dweight, dbias = memory.empty(row, weights.dtype), memory.empty(row, weights.dtype)
+    sum_chunks(weights, biases, dweight.reshape(-1), dbias.reshape(-1))
+    return dweight, dbias
 
 
 class LayerNormOp(Op):
@@ -193,29 +302,43 @@ class LayerNormOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, weight, bias, row, eps):
+        y = memory.empty(x.shape, x.dtype)
         ctx.row = row
-        y = ctx.empty_like(x)
         if not x.size:
             return y
-        features = math.prod(row)
-        x = arrays.contiguous(x).reshape(-1, features)
-        weight, bias = given_or(weight, 1, features, x.dtype), given_or(bias, 0, features, x.dtype)
-        mean, rstd = memory.empty((2, x.shape[0]), x.dtype)
-        layer_norm_forward(x, weight, bias, x.dtype.type(eps), y.reshape(x.shape), mean, rstd)
-        ctx.save(x, weight, mean, rstd)
+        rows = as_rows(x, row)
+        n, features = rows.shape
+        ctx.statistics = memory.empty((2, n), x.dtype)
+        layer_norm_forward(
+            rows,
+            given_or(weight, 1, features, x.dtype),
+            given_or(bias, 0, features, x.dtype),
+            x.dtype.type(eps),
+            y.reshape(n, features),
+            *ctx.statistics,
+        )
+        ctx.save(x, weight)
         return y
 
     @staticmethod
     def backward(ctx: Context, dy):
-        dx = ctx.empty_like(dy)
+        row = ctx.row
+        dx = memory.empty(dy.shape, dy.dtype)
         if not dy.size:
-            return dx, zeros(*ctx.row, dtype=dy.dtype), zeros(*ctx.row, dtype=dy.dtype), None, None
-        x, weight, mean, rstd = ctx.saved
-        dy = arrays.contiguous(dy).reshape(x.shape)
-        chunks = -(-x.shape[0] // ROWS)
-        dweight, dbias = memory.empty((2, chunks, x.shape[1]), x.dtype)
-        layer_norm_backward(dy, x, weight, mean, rstd, dx.reshape(x.shape), dweight, dbias)
-        return dx, arrays.sum_rows(dweight).reshape(ctx.row), arrays.sum_rows(dbias).reshape(ctx.row), None, None
+            return dx, zeros(*row, dtype=dy.dtype), zeros(*row, dtype=dy.dtype), None, None
+        x, weight = ctx.saved
+        rows = as_rows(x, row)
+        n, features = rows.shape
+        chunks = memory.empty((2, -(-n // ROWS), features), x.dtype)
+        layer_norm_backward(
+            as_rows(dy, row),
+            rows,
+            given_or(weight, 1, features, x.dtype),
+            *ctx.statistics,
+            dx.reshape(n, features),
+            *chunks,
+        )
+        return dx, *summed_chunks(*chunks, row), None, None
 
 
 # ---------------------------------------------------------------- public
@@ -223,6 +346,9 @@ class LayerNormOp(Op):
 
 def check_row(normalized_shape: Any, input: Tensor) -> tuple[int, ...]:
     """`normalized_shape` as a tuple, if the input is floating point and its shape ends so."""
+    tail = check_float("input", input).shape[-1:]
+    if tail and normalized_shape == tail and type(normalized_shape[0]) is int:
+        return normalized_shape  # as it nearly always is
     sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     row = tuple(check_int("normalized_shape", size, low=0) for size in sizes)
     if not row:

@@ -41,6 +41,8 @@ def given_or(parameter: Any, value: float, size: int, dtype: Any) -> Any:
     """The parameter's elements as one contiguous row; the repeated value where there is no parameter."""
     if parameter is None:
         return arrays.full((size,), value, dtype)
+    if parameter.ndim == 1 and parameter.flags.c_contiguous:
+        return parameter
     return arrays.contiguous(parameter).reshape(size)
 
 
