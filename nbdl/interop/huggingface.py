@@ -142,7 +142,7 @@ def _class_name(config: Settings, architecture: Architecture, tensors: Iterable[
     said = config.values.get("architectures")
     if said is None and not any(name.startswith(architecture.heads) for name in tensors):
         return architecture.bare
-    if not isinstance(said, list) or len(said) != 1 or said[0] not in architecture.classes:
+    if not isinstance(said, list) or len(said) != 1 or said[0] not in list(architecture.classes):
         known = ", ".join(architecture.classes)
         raise ArgumentError(f"architectures in {config.name}: expected one of {known}, got {said!r}")
     return str(said[0])
