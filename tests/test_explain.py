@@ -239,6 +239,28 @@ def test_rollout_multiplies_the_layers():
     np.testing.assert_allclose(plain, weights[2].mean(1) @ weights[1].mean(1) @ weights[0].mean(1), atol=1e-14)
 
 
+def test_attention_maps_are_the_weights_that_a_layer_used():
+    nbdl.manual_seed(2)
+    layers = nn.ModuleList([nn.MultiheadAttention(8, 2, dropout=0.4, batch_first=True) for _ in range(2)]).double()
+    x, mask = nbdl.randn(3, 5, 8, dtype=nbdl.float64), nbdl.tensor(np.triu(np.ones((5, 5), bool), 1))
+
+    def model(x):
+        for layer in layers:
+            x = x + layer(x, x, x, need_weights=False, attn_mask=mask)[0]
+        return x
+
+    maps = explain.attention_maps(model, x)
+    assert [weights.shape for weights in maps] == [(3, 2, 5, 5)] * 2
+    layers.eval()
+    first = layers[0](x, x, x, attn_mask=mask, average_attn_weights=False)[1].detach().numpy()
+    np.testing.assert_allclose(maps[0].numpy(), first, atol=1e-12)
+    assert explain.attention_rollout(maps).shape == (3, 5, 5)
+    causal = explain.attention_maps(ops.scaled_dot_product_attention, x, x, x, is_causal=True)[0].numpy()
+    np.testing.assert_allclose(np.triu(causal, 1), 0)
+    with pytest.raises(nbdl.ArgumentError, match="it computed no attention"):
+        explain.attention_maps(nn.Linear(8, 2).double(), x)
+
+
 def test_permutation_importance_finds_the_columns_that_are_used():
     table = RNG.normal(size=(300, 4))
     labels = (table[:, 1] > 0).astype(np.int64)

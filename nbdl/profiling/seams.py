@@ -1,4 +1,4 @@
-"""The places where a running program can be watched from outside: nothing else in the library knows of it."""
+"""The places where a running program can be watched, or led another way, from outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nbdl.autograd import Op, engine
+from nbdl.autograd import Op, engine, graph
 from nbdl.optim import Optimizer
 from nbdl.runtime import jit, memory
 
@@ -26,6 +26,7 @@ def watching(
     layer: Wrapper | None = None,
     kernel: Wrapper | None = None,
     allocation: Wrapper | None = None,
+    record: Wrapper | None = None,
 ) -> Iterator[None]:
     """Puts wrappers around what a training step consists of, until the end of the block.
 
@@ -38,6 +39,7 @@ def watching(
         kernel: Instead of a kernel's launch: gets the launch that was chosen before, usually None, and returns
             `launch(kernel, arguments)`.
         allocation: Around `empty(shape, dtype)`, the memory of a result.
+        record: Around `record(node, inputs, outputs)`, which gives a node its place in the graph.
     """
     with contextlib.ExitStack() as restored:
 
@@ -60,4 +62,6 @@ def watching(
             put(jit, "launch_override", kernel(jit.launch_override))
         if allocation is not None:
             put(memory, "empty", allocation(memory.empty))
+        if record is not None:
+            put(graph, "_record", record(graph._record))
         yield
