@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ BLOCK_KEYS = 512
 """Keys of a block of scores in the forward pass."""
 
 BACKWARD_ROWS = 56
-BACKWARD_KEYS = 128
+BACKWARD_KEYS = 256
 """The same in the backward pass."""
 
 FAR_ROW = 1024
@@ -82,12 +81,19 @@ def _steps(form: Form, itemsize: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def _places(lead: tuple[int, ...], steps: Sequence[int]) -> np.ndarray:
-    """The places of matrices in memory, counted with the last of the leading dimensions fastest."""
-    at = np.zeros(1, np.int64)
-    for size, step in zip(lead, steps, strict=True):
-        at = (at[:, None] + np.arange(size) * step).reshape(-1)
-    return at
+@functools.lru_cache(maxsize=256)
+def _places(*tables: tuple[tuple[int, ...], tuple[int, ...], int]) -> np.ndarray:
+    """[P, N]: the places of N arrays' matrices, counted with the last of the leading dimensions fastest.
+
+    An array is given by its leading dimensions, the strides there, and how many problems share a matrix.
+    """
+    columns = []
+    for lead, steps, group in tables:
+        at = np.zeros(1, np.int64)
+        for size, step in zip(lead, steps, strict=True):
+            at = (at[:, None] + np.arange(size) * step).reshape(-1)
+        columns.append(np.repeat(at, group))
+    return np.stack(columns, axis=1)
 
 
 def _extent(form: Form, itemsize: int) -> int:
@@ -166,12 +172,12 @@ def forward_plan(
     slot = _heads_last(lead, queries, columns)
     q_steps, k_steps, v_steps, y_steps = (_steps(form, itemsize) for form in (q, k, v, _form(slot, itemsize)))
     mask_steps = _mask_steps(mask, mask_itemsize, (*lead, queries, keys))
-    places = (
-        _places(lead, q_steps[:-2]),
-        np.repeat(_places(k_shape[:-2], k_steps[:-2]), group),
-        np.repeat(_places(v_shape[:-2], v_steps[:-2]), group),
-        _places(lead, mask_steps[:-2]),
-        _places(lead, y_steps[:-2]),
+    places = _places(
+        (lead, q_steps[:-2], 1),
+        (k_shape[:-2], k_steps[:-2], group),
+        (v_shape[:-2], v_steps[:-2], group),
+        (lead, mask_steps[:-2], 1),
+        (lead, y_steps[:-2], 1),
     )
     block_rows = _shares(max(queries, 1), BLOCK_ROWS)
     block_keys = keys if queries == 1 else min(_rounded(keys, ROW), BLOCK_KEYS)
@@ -189,7 +195,7 @@ def forward_plan(
     forms = ((q, itemsize), (k, itemsize), (v, itemsize), *(() if mask is None else ((mask, mask_itemsize),)))
     return Plan(
         any(stride < 0 or stride % size for form, size in forms for stride in form.strides),
-        np.stack(places, axis=1),
+        places,
         np.array(sizes, np.int64),
         (min(threads, problems * -(-queries // block_rows)), _rounded(room, 16)),
         tuple([_extent(form, size) for form, size in forms]),
@@ -220,11 +226,11 @@ def backward_plan(
     slots = (_as(Form(q_shape, q_strides)), _as(Form(k_shape, k_strides)), _as(Form(v_shape, v_strides)))
     dy_steps, *gradients = (_steps(form, itemsize) for form in (dy, *(_form(slot, itemsize) for slot in slots)))
     dq_steps, dk_steps, dv_steps = gradients
-    places = (
-        _places(q_shape[:-2], dy_steps[:-2]),
-        _places(q_shape[:-2], dq_steps[:-2]),
-        np.repeat(_places(k_shape[:-2], dk_steps[:-2]), group),
-        np.repeat(_places(v_shape[:-2], dv_steps[:-2]), group),
+    places = _places(
+        (q_shape[:-2], dy_steps[:-2], 1),
+        (q_shape[:-2], dq_steps[:-2], 1),
+        (k_shape[:-2], dk_steps[:-2], group),
+        (v_shape[:-2], dv_steps[:-2], group),
     )
     block_rows, block_keys = _shares(queries, BACKWARD_ROWS), min(_rounded(keys, ROW), BACKWARD_KEYS)
     lanes = vector_unit().bytes // itemsize
@@ -250,7 +256,7 @@ def backward_plan(
     )
     return Plan(
         any(stride < 0 or stride % itemsize for stride in dy_strides),
-        np.concatenate([forward.places, np.stack(places, axis=1)], axis=1),
+        np.concatenate([forward.places, places], axis=1),
         np.array(sizes, np.int64),
         (min(threads, items * splits), _rounded(room, 16)),
         (*forward.extents, _extent(dy, itemsize)),
