@@ -208,8 +208,6 @@ class MultiheadAttention(Module):
         sizes = (("query", query, self.embed_dim), ("key", key, self.kdim), ("value", value, self.vdim))
         for name, tensor, features in sizes:
             check_same_dtype(name, check_float(name, tensor), "the weights", weight)
-            if tensor is query and name != "query":
-                continue  # seen
             rank = tensor.ndim
             if rank not in (2, 3) or rank != query.ndim:
                 expected = "2 or 3 dimensions" if tensor is query else f"{query.ndim} dimensions, as query"
