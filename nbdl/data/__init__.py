@@ -45,6 +45,7 @@ from nbdl.data.gaussians import DEVIATION, Coverage, gaussian_ring, mode_coverag
 from nbdl.data.handwriting import digits
 from nbdl.data.idx import read_idx
 from nbdl.data.images import ImageFolder
+from nbdl.data.jamo import JamoTokenizer, split_syllables, syllables_and_jamo
 from nbdl.data.loader import DataLoader
 from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
@@ -99,6 +100,7 @@ __all__ = [
     "DownloadError",
     "EmptyDataError",
     "ImageFolder",
+    "JamoTokenizer",
     "JsonTokenizer",
     "MissingPackageError",
     "NgramModel",
@@ -140,10 +142,12 @@ __all__ = [
     "read_wav",
     "ring_means",
     "seasonal_naive",
+    "split_syllables",
     "spoken_digit_recordings",
     "spoken_digits",
     "stratified_split",
     "sunspots",
+    "syllables_and_jamo",
     "tiny_shakespeare",
     "tokenizer_from",
     "unpack",

@@ -29,6 +29,9 @@ class JamoTokenizer:
 
     The jamo are those of Unicode's decomposition (NFD), which has an initial and a final form of a consonant.
 
+    Args:
+        last_first: Ids go from the last jamo of a text to the first.
+
     Example:
         >>> tokenizer = JamoTokenizer()
         >>> tokenizer.encode("한글")
@@ -39,7 +42,8 @@ class JamoTokenizer:
 
     padding, begin, end = 0, 1, 2
 
-    def __init__(self) -> None:
+    def __init__(self, last_first: bool = False) -> None:
+        self.last_first = last_first
         self.jamo = tuple(sorted(set(unicodedata.normalize("NFD", HANGUL_SYLLABLES))))
         self._ids = {jamo: number for number, jamo in enumerate(self.jamo, 3)}
 
@@ -53,8 +57,9 @@ class JamoTokenizer:
         Raises:
             TokenError: A character is neither a Hangul syllable nor a jamo of one.
         """
+        parts = unicodedata.normalize("NFD", text)
         try:
-            return np.array([self._ids[jamo] for jamo in unicodedata.normalize("NFD", text)], dtype=np.int64)
+            return np.array([self._ids[jamo] for jamo in (parts[::-1] if self.last_first else parts)], dtype=np.int64)
         except KeyError as unknown:
             raise TokenError("text", "Hangul syllables", repr(unknown.args[0])) from None
 
@@ -64,15 +69,15 @@ class JamoTokenizer:
         Raises:
             TokenError: An id is out of range.
         """
-        text = ""
+        parts = []
         for number in np.asarray(ids).tolist():
             if number == self.end:
                 break
             if not 0 <= number < self.size:
                 raise TokenError("ids", f"ids from 0 to {self.size - 1}", str(number))
             if number > self.end:
-                text += self.jamo[number - 3]
-        return unicodedata.normalize("NFC", text)
+                parts.append(self.jamo[number - 3])
+        return unicodedata.normalize("NFC", "".join(parts[::-1] if self.last_first else parts))
 
     def letters(self, ids: Any) -> str:
         """The jamo of ids [T] until the first end as letters that stand by themselves, for people.
@@ -90,11 +95,12 @@ class JamoTokenizer:
         return f"JamoTokenizer({len(self.jamo)} jamo)"
 
 
-def syllables_and_jamo(syllables: str) -> ArrayDataset:
+def syllables_and_jamo(syllables: str, tokenizer: JamoTokenizer) -> ArrayDataset:
     """Syllables as the bytes of UTF-8, and their jamo as a decoder learns them.
 
     Args:
         syllables: Hangul syllables, N of them.
+        tokenizer: Gives the ids of the jamo, and says in which order they are written.
 
     Returns:
         Three int64 arrays: the bytes [N, 3]; what the decoder has seen before each of its answers, [N, 4], the
@@ -106,7 +112,7 @@ def syllables_and_jamo(syllables: str) -> ArrayDataset:
         TokenError: A character is no Hangul syllable.
 
     Example:
-        >>> sources, seen, answers = syllables_and_jamo("한하").arrays
+        >>> sources, seen, answers = syllables_and_jamo("한하", JamoTokenizer()).arrays
         >>> sources
         array([[237, 149, 156],
                [237, 149, 152]])
@@ -119,7 +125,6 @@ def syllables_and_jamo(syllables: str) -> ArrayDataset:
     for syllable in syllables:
         if not FIRST_SYLLABLE <= syllable <= LAST_SYLLABLE:
             raise TokenError("syllables", f"Hangul syllables, {FIRST_SYLLABLE} to {LAST_SYLLABLE}", repr(syllable))
-    tokenizer = JamoTokenizer()
     sources = np.frombuffer(syllables.encode(), np.uint8).reshape(-1, BYTES_OF_A_SYLLABLE).astype(np.int64)
     whole = np.full((len(syllables), LONGEST_DECOMPOSITION + 2), tokenizer.padding, np.int64)
     for row, syllable in zip(whole, syllables, strict=True):
