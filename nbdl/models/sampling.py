@@ -90,7 +90,8 @@ class Stop:
     """
 
     def __init__(self, stop: Any = None, tokenizer: Decoder | None = None) -> None:
-        listed = () if stop is None else (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
+        several = isinstance(stop, (list, tuple, set, frozenset, np.ndarray))
+        listed = tuple(stop) if several else () if stop is None else (stop,)
         self.tokens: set[int] = set()
         self.strings: list[str] = []
         self.tokenizer = tokenizer
