@@ -22,8 +22,8 @@ from nbdl.ops.activation.smooth import silu_reference
 from nbdl.ops.elementwise.layout import dense_order, in_order, inverse
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_same_dtype, check_shape
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
-from nbdl.runtime.vecmath import exp
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
+from nbdl.runtime.vecmath import exp, fma
 
 # ---------------------------------------------------------------- reference
 
@@ -36,8 +36,9 @@ def swiglu_reference(gate, up):
 # ---------------------------------------------------------------- forward
 
 
-@scalar
+@exact
 def _swiglu(gate, up):
+    """Rounded as written, as is `_swiglu_slopes`: an element's place in a vector must not matter."""
     return gate / (type(gate)(1) + exp(-gate)) * up
 
 
@@ -70,10 +71,11 @@ swiglu_forward = Kernel(
 # ---------------------------------------------------------------- backward
 
 
-@scalar
+@exact
 def _swiglu_slopes(gate, up):
     sigmoid = type(gate)(1) / (type(gate)(1) + exp(-gate))
-    return up * sigmoid * (type(gate)(1) + gate * (type(gate)(1) - sigmoid)), gate * sigmoid
+    silu = gate * sigmoid
+    return up * fma(silu, type(gate)(1) - sigmoid, sigmoid), silu
 
 
 @cpu_kernel

@@ -344,16 +344,16 @@ class LayerNormOp(Op):
 # ---------------------------------------------------------------- public
 
 
-def check_row(normalized_shape: Any, input: Tensor) -> tuple[int, ...]:
+def check_row(normalized_shape: Any, input: Tensor, name: str = "input") -> tuple[int, ...]:
     """`normalized_shape` as a tuple, if the input is floating point and its shape ends so."""
-    tail = check_float("input", input).shape[-1:]
+    tail = check_float(name, input).shape[-1:]
     if tail and normalized_shape == tail and type(normalized_shape[0]) is int:
         return normalized_shape  # as it nearly always is
     sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     row = tuple(check_int("normalized_shape", size, low=0) for size in sizes)
     if not row:
         raise ArgumentError("normalized_shape: expected at least one dimension, got ()")
-    check_shape("input", check_float("input", input), (..., *row))
+    check_shape(name, input, (..., *row))
     return row
 
 

@@ -22,20 +22,18 @@ Letters: N rows, D features. Source: Zhang and Sennrich (2019), "Root Mean Squar
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.fetching import fetch_row
-from nbdl.ops.normalization.layer_norm import ROWS, check_row
+from nbdl.ops.normalization.layer_norm import ROWS, as_rows, check_row
 from nbdl.ops.normalization.layout import check_parameters, given_or, zeros
 from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_number
 from nbdl.runtime.cuda.primitives import block_sum
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
 
 # ---------------------------------------------------------------- reference
 
@@ -51,25 +49,22 @@ def rms_norm_reference(input, normalized_shape, weight=None, eps=None):
 # ---------------------------------------------------------------- forward
 
 
-@cpu_kernel
-def _rms_norm_forward_cpu(x, weight, eps, y, rstd, start, stop):
-    """x, y [N, D]; weight [D]; rstd [N]. One task a row."""
+@scalar
+def scale_row(x, row, weight, eps, y, rstd):
+    """y and rstd for a row of x [N, D]."""
     d = unsigned(x.shape[1])
-    for row in range(start, stop):
-        fetch_row(x, row)
-        squares = x.dtype.type(0)
-        for j in range(d):
-            squares += x[row, j] * x[row, j]
-        r = reciprocal_root(squares / x.dtype.type(x.shape[1]) + eps)
-        for j in range(d):
-            y[row, j] = x[row, j] * r * weight[j]
-        rstd[row] = r
+    squares = x.dtype.type(0)
+    for j in range(d):
+        squares += x[row, j] * x[row, j]
+    r = reciprocal_root(squares / x.dtype.type(x.shape[1]) + eps)
+    for j in range(d):
+        y[row, j] = x[row, j] * r * weight[j]
+    rstd[row] = r
 
 
-@cuda_kernel
-def _rms_norm_forward_cuda(x, weight, eps, y, rstd):
-    """As the CPU twin. One block a row."""
-    row = cuda.blockIdx.x
+@cuda_device
+def scale_row_cuda(x, row, weight, eps, y, rstd):
+    """As the CPU's, by the threads of a block."""
     d = x.shape[1]
     squares = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, d, BLOCK):
@@ -79,6 +74,20 @@ def _rms_norm_forward_cuda(x, weight, eps, y, rstd):
         y[row, j] = x[row, j] * r * weight[j]
     if cuda.threadIdx.x == 0:
         rstd[row] = r
+
+
+@cpu_kernel
+def _rms_norm_forward_cpu(x, weight, eps, y, rstd, start, stop):
+    """x, y [N, D]; weight [D]; rstd [N]. One task a row."""
+    for row in range(start, stop):
+        fetch_row(x, row)
+        scale_row(x, row, weight, eps, y, rstd)
+
+
+@cuda_kernel
+def _rms_norm_forward_cuda(x, weight, eps, y, rstd):
+    """As the CPU twin. One block a row."""
+    scale_row_cuda(x, cuda.blockIdx.x, weight, eps, y, rstd)
 
 
 rms_norm_forward = Kernel(
@@ -91,43 +100,56 @@ rms_norm_forward = Kernel(
 # ---------------------------------------------------------------- backward
 
 
+@scalar
+def unscale_row(dy, x, row, weight, rstd, dx, chunk, dweight):
+    """dx for a row, and what the row adds to the gradient of weight, [K, D] by chunks of rows."""
+    d = unsigned(x.shape[1])
+    r = rstd[row]
+    products = x.dtype.type(0)
+    for j in range(d):
+        products += dy[row, j] * weight[j] * x[row, j]
+        dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
+    back = products * r * r / x.dtype.type(x.shape[1])
+    for j in range(d):
+        dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+
+
+@cuda_device
+def unscale_row_cuda(dy, x, row, weight, rstd, dx, chunk, dweight):
+    """As the CPU's, by the threads of a block; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    d = x.shape[1]
+    r = rstd[row]
+    products = x.dtype.type(0)
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        products += dy[row, j] * weight[j] * x[row, j]
+        dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
+    back = block_sum(products) * r * r / x.dtype.type(d)
+    for j in range(cuda.threadIdx.x, d, BLOCK):
+        dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+
+
 @cpu_kernel
 def _rms_norm_backward_cpu(dy, x, weight, rstd, dx, dweight, start, stop):
     """dy, x, dx [N, D]; weight [D]; rstd [N]; dweight [K, D], sums over ROWS rows each. One task a chunk of rows."""
     n, features = x.shape
-    d = unsigned(features)
     for chunk in range(start, stop):
-        for j in range(d):
+        for j in range(unsigned(features)):
             dweight[chunk, j] = 0
         for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
             fetch_row(dy, row)
             fetch_row(x, row)
-            r = rstd[row]
-            products = x.dtype.type(0)
-            for j in range(d):
-                products += dy[row, j] * weight[j] * x[row, j]
-            back = products * r * r / x.dtype.type(features)
-            for j in range(d):
-                dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
-                dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+            unscale_row(dy, x, row, weight, rstd, dx, chunk, dweight)
 
 
 @cuda_kernel
 def _rms_norm_backward_cuda(dy, x, weight, rstd, dx, dweight):
-    """As the CPU twin. One block a chunk of rows; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
+    """As the CPU twin. One block a chunk of rows."""
     n, d = x.shape
     chunk = cuda.blockIdx.x
     for j in range(cuda.threadIdx.x, d, BLOCK):
         dweight[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        r = rstd[row]
-        products = x.dtype.type(0)
-        for j in range(cuda.threadIdx.x, d, BLOCK):
-            products += dy[row, j] * weight[j] * x[row, j]
-        back = block_sum(products) * r * r / x.dtype.type(d)
-        for j in range(cuda.threadIdx.x, d, BLOCK):
-            dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
-            dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+        unscale_row_cuda(dy, x, row, weight, rstd, dx, chunk, dweight)
 
 
 rms_norm_backward = Kernel(
@@ -145,28 +167,38 @@ class RMSNormOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, weight, row, eps):
+        y = memory.empty(x.shape, x.dtype)
         ctx.row = row
-        y = ctx.empty_like(x)
         if not x.size:
             return y
-        features = math.prod(row)
-        x = arrays.contiguous(x).reshape(-1, features)
-        weight = given_or(weight, 1, features, x.dtype)
-        rstd = memory.empty((x.shape[0],), x.dtype)
-        rms_norm_forward(x, weight, x.dtype.type(eps), y.reshape(x.shape), rstd)
-        ctx.save(x, weight, rstd)
+        rows = as_rows(x, row)
+        n, features = rows.shape
+        ctx.rstd = memory.empty((n,), x.dtype)
+        rms_norm_forward(
+            rows, given_or(weight, 1, features, x.dtype), x.dtype.type(eps), y.reshape(n, features), ctx.rstd
+        )
+        ctx.save(x, weight)
         return y
 
     @staticmethod
     def backward(ctx: Context, dy):
-        dx = ctx.empty_like(dy)
+        row = ctx.row
+        dx = memory.empty(dy.shape, dy.dtype)
         if not dy.size:
-            return dx, zeros(*ctx.row, dtype=dy.dtype), None, None
-        x, weight, rstd = ctx.saved
-        dy = arrays.contiguous(dy).reshape(x.shape)
-        dweight = memory.empty((-(-x.shape[0] // ROWS), x.shape[1]), x.dtype)
-        rms_norm_backward(dy, x, weight, rstd, dx.reshape(x.shape), dweight)
-        return dx, arrays.sum_rows(dweight).reshape(ctx.row), None, None
+            return dx, zeros(*row, dtype=dy.dtype), None, None
+        x, weight = ctx.saved
+        rows = as_rows(x, row)
+        n, features = rows.shape
+        chunks = memory.empty((-(-n // ROWS), features), x.dtype)
+        rms_norm_backward(
+            as_rows(dy, row),
+            rows,
+            given_or(weight, 1, features, x.dtype),
+            ctx.rstd,
+            dx.reshape(n, features),
+            chunks,
+        )
+        return dx, arrays.sum_rows(chunks).reshape(row), None, None
 
 
 # ---------------------------------------------------------------- public

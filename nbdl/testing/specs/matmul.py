@@ -62,7 +62,8 @@ def _two_vectors(draw: Draw) -> dict[str, Any]:
     return {"input": draw.array((_size(draw),)), "vec2": draw.array((_size(draw),))}
 
 
-def _linear(draw: Draw) -> dict[str, Any]:
+def linear_case(draw: Draw) -> dict[str, Any]:
+    """Any leading dimensions, with a bias or without."""
     outputs, inputs = _size(draw), _size(draw)
     case = {"input": draw.array((*draw.shape(0, 2, 4), inputs)), "weight": draw.array((outputs, inputs))}
     if draw.boolean():
@@ -193,7 +194,7 @@ SPECS = (
     OpSpec(
         function=ops.linear,
         reference=linear_reference,
-        inputs=_linear,
+        inputs=linear_case,
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
         refusals=LINEAR_REFUSALS,
@@ -207,7 +208,7 @@ SPECS = (
     OpSpec(
         function=ops.linear_relu,
         reference=linear_relu_reference,
-        inputs=_linear,
+        inputs=linear_case,
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
         refusals=LINEAR_REFUSALS,
