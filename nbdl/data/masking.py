@@ -21,7 +21,7 @@ from nbdl.data.order import RandomStream
 MASKED, DRAWN = 0.8, 0.1  # the rest stays as it is
 
 
-def token_windows(texts: Sequence[np.ndarray], length: int, first: int, between: int) -> np.ndarray:
+def framed_windows(texts: Sequence[np.ndarray], length: int, first: int, between: int) -> np.ndarray:
     """Texts one after the other, cut into windows of one length.
 
     Args:
@@ -38,7 +38,7 @@ def token_windows(texts: Sequence[np.ndarray], length: int, first: int, between:
         DataArgumentError: length is under 2.
 
     Example:
-        >>> token_windows([np.array([5, 6, 7]), np.array([8, 9])], length=4, first=0, between=1)
+        >>> framed_windows([np.array([5, 6, 7]), np.array([8, 9])], length=4, first=0, between=1)
         array([[0, 5, 6, 7],
                [0, 1, 8, 9]])
     """
@@ -52,7 +52,7 @@ def token_windows(texts: Sequence[np.ndarray], length: int, first: int, between:
     return windows
 
 
-def hide(
+def mask_tokens(
     windows: np.ndarray,
     share: float,
     stream: RandomStream,
@@ -112,7 +112,7 @@ class MaskingLoader:
         size: Number of ids.
         special: Ids under this one are special.
         seed: Chooses the order, and what is hidden.
-        always: As for `hide`; the same tokens every epoch, and no shuffling: for a test.
+        always: As for `mask_tokens`; the same tokens every epoch, and no shuffling: for a test.
 
     Raises:
         EmptyDataError: There is no window.
@@ -142,7 +142,7 @@ class MaskingLoader:
             place = self._order.state_dict()  # after this batch; one place is as good as another
             epoch = 0 if self.always else int(place["epoch"])
             stream = RandomStream(self._order.seed, 2**32 + epoch, int(place["batch"]))
-            yield hide(windows, self.share, stream, self.mask, self.size, self.special, self.always)
+            yield mask_tokens(windows, self.share, stream, self.mask, self.size, self.special, self.always)
 
     def state_dict(self) -> dict[str, int | bool]:
         """The place in the order."""

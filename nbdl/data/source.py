@@ -86,7 +86,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def packages(files: Iterable[SourceFile]) -> list[str]:
+def library_packages(files: Iterable[SourceFile]) -> list[str]:
     """The packages that have files and text enough to tell them by, in the order of their names."""
     sizes: dict[str, list[int]] = {}
     for file in files:
@@ -95,12 +95,12 @@ def packages(files: Iterable[SourceFile]) -> list[str]:
     return sorted(name for name, each in sizes.items() if len(each) >= FEWEST_FILES and sum(each) >= FEWEST_CHARACTERS)
 
 
-def without_names(files: Iterable[SourceFile], names: Sequence[str]) -> list[SourceFile]:
+def without_package_names(files: Iterable[SourceFile], names: Sequence[str]) -> list[SourceFile]:
     """The files without import statements, and with `package` in the place of all the names, in capitals or not.
 
     Example:
         >>> file = SourceFile("json", "json/tool.py", "import json\\nclass JSONError(Exception):\\n    pass\\n")
-        >>> print(without_names([file], ["json"])[0].text)
+        >>> print(without_package_names([file], ["json"])[0].text)
         class packageError(Exception):
             pass
         <BLANKLINE>
