@@ -47,11 +47,20 @@ from nbdl.data.idx import read_idx
 from nbdl.data.images import ImageFolder
 from nbdl.data.jamo import JamoTokenizer, split_syllables, syllables_and_jamo
 from nbdl.data.loader import DataLoader
+from nbdl.data.masking import ClozeModel, MaskingLoader, framed_windows, mask_tokens
 from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
 from nbdl.data.order import RandomStream
 from nbdl.data.sequences import BucketLoader, SequenceDataset, pad
 from nbdl.data.series import SOLAR_CYCLE, Autoregression, seasonal_naive, sunspots, windows
+from nbdl.data.source import (
+    SourceFile,
+    library_packages,
+    snippets,
+    split_by_file,
+    standard_library,
+    without_package_names,
+)
 from nbdl.data.stream import StreamLoader
 from nbdl.data.table import Scale, Table, TableSplit, load_csv
 from nbdl.data.text import (
@@ -82,6 +91,7 @@ __all__ = [
     "ByteTokenizer",
     "CharacterTokenizer",
     "ChecksumError",
+    "ClozeModel",
     "Compose",
     "ConcatDataset",
     "Coverage",
@@ -102,6 +112,7 @@ __all__ = [
     "ImageFolder",
     "JamoTokenizer",
     "JsonTokenizer",
+    "MaskingLoader",
     "MissingPackageError",
     "NgramModel",
     "RandomCrop",
@@ -113,6 +124,7 @@ __all__ = [
     "Recording",
     "Scale",
     "SequenceDataset",
+    "SourceFile",
     "StreamLoader",
     "Subset",
     "Table",
@@ -125,12 +137,15 @@ __all__ = [
     "default_collate",
     "digits",
     "download",
+    "framed_windows",
     "fashion_mnist",
     "gaussian_ring",
     "judging_windows",
+    "library_packages",
     "load_csv",
     "log_mel",
     "mel_filters",
+    "mask_tokens",
     "mnist",
     "mode_coverage",
     "ngram_name",
@@ -144,7 +159,10 @@ __all__ = [
     "seasonal_naive",
     "split_syllables",
     "spoken_digit_recordings",
+    "snippets",
+    "split_by_file",
     "spoken_digits",
+    "standard_library",
     "stratified_split",
     "sunspots",
     "syllables_and_jamo",
@@ -152,4 +170,5 @@ __all__ = [
     "tokenizer_from",
     "unpack",
     "windows",
+    "without_package_names",
 ]
