@@ -202,12 +202,14 @@ SPECS = (
         {"float64": 1e-9, "float32": 1e-5},  # at position 70,000 the reference's own angles have lost 11 digits
         ROTARY_REFUSALS,
         lambda rng: {"x": rng.standard_normal((8, 4, 128, 32))},
+        "reference/ops/rotary",
     ),
     OpSpec(
         ops.rotary_embedding,
         rotary_embedding_reference,
         _wide_rotary,
         ("x",),
+        page="reference/ops/rotary",
         variant="wide",
     ),
     OpSpec(
