@@ -15,7 +15,7 @@ import numpy as np
 
 from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
-from nbdl.data.order import random_order
+from nbdl.data.order import check_seed, random_order
 
 FIRST_SYLLABLE, LAST_SYLLABLE = "가", "힣"
 HANGUL_SYLLABLES = "".join(map(chr, range(ord(FIRST_SYLLABLE), ord(LAST_SYLLABLE) + 1)))
@@ -155,7 +155,7 @@ def split_syllables(test_share: float = 0.2, seed: int = 0) -> tuple[str, str]:
         raise DataArgumentError("test_share", "a number between 0 and 1", repr(test_share))
     count = round(test_share * len(HANGUL_SYLLABLES))
     is_test = np.zeros(len(HANGUL_SYLLABLES), bool)
-    is_test[random_order(len(HANGUL_SYLLABLES), seed)[:count]] = True
+    is_test[random_order(len(HANGUL_SYLLABLES), check_seed(seed))[:count]] = True
     parts = [
         "".join(s for s, chosen in zip(HANGUL_SYLLABLES, is_test, strict=True) if chosen == wanted)
         for wanted in (False, True)

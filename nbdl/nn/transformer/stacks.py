@@ -135,13 +135,15 @@ class TransformerDecoder(Module):
         self, memory: Tensor, length: int, memory_key_padding_mask: Tensor | None = None
     ) -> list[TransformerDecoderLayerState]:
         """What the layers keep while a target grows to `length` positions; see `TransformerDecoderLayer.start`."""
-        return [layer.start(memory, length, memory_key_padding_mask) for layer in self.layers]  # type: ignore[operator]
+        layers: Any = self.layers
+        return [layer.start(memory, length, memory_key_padding_mask) for layer in layers]
 
     def step(self, tgt: Tensor, states: Sequence[TransformerDecoderLayerState]) -> Tensor:
         """The next position of the target after all layers; see `TransformerDecoderLayer.step`."""
         x = tgt
-        for layer, state in zip(self.layers, states, strict=True):
-            x = layer.step(x, state)  # type: ignore[operator]
+        layers: Any = self.layers
+        for layer, state in zip(layers, states, strict=True):
+            x = layer.step(x, state)
         return x if self.norm is None else self.norm(x)
 
 
@@ -207,17 +209,25 @@ class Transformer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        layer: Any = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first)
+        shared: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
+        layer = shared | {
+            "dim_feedforward": dim_feedforward,
+            "dropout": dropout,
+            "activation": activation,
+            "layer_norm_eps": layer_norm_eps,
+            "batch_first": batch_first,
+            "norm_first": norm_first,
+        }
 
         def last_norm() -> LayerNorm:
-            return LayerNorm(d_model, layer_norm_eps, True, bias, device, dtype)
+            return LayerNorm(d_model, layer_norm_eps, **shared)
 
         if custom_encoder is None:
-            reader = TransformerEncoderLayer(*layer, bias=bias, device=device, dtype=dtype)
+            reader = TransformerEncoderLayer(d_model, nhead, **layer)
             custom_encoder = TransformerEncoder(reader, num_encoder_layers, last_norm())
         self.encoder = custom_encoder
         if custom_decoder is None:
-            writer = TransformerDecoderLayer(*layer, bias=bias, device=device, dtype=dtype)
+            writer = TransformerDecoderLayer(d_model, nhead, **layer)
             custom_decoder = TransformerDecoder(writer, num_decoder_layers, last_norm())
         self.decoder = custom_decoder
         self._reset_parameters()
