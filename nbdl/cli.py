@@ -32,7 +32,7 @@ Deep learning in Numba kernels that a person can read.
 
 commands:
   train RECIPE       train a network on real data, no code needed
-  sample [FOLDER]    let a trained language model write
+  sample [FOLDER]    let a trained language model write, or fill in [MASK]
   list               the recipes and what each is about
   gradcheck [OP]     hold every backward kernel against numeric gradients
   warmup             compile every kernel now, into the cache
@@ -279,10 +279,14 @@ def _count(number: int, noun: str) -> str:
 
 
 def _sample(words: list[str]) -> int:
+    from nbdl.train.recipes.bert import MASK_TOKEN, fill_masks
     from nbdl.train.recipes.registry import number, whole
     from nbdl.train.recipes.writers import continuation, load_language_model
 
-    parser = Parser(prog="nbdl sample", description="Lets the language model of a run go on with a text.")
+    parser = Parser(
+        prog="nbdl sample",
+        description="Lets the language model of a run go on with a text, or that of bert-mlm fill in its [MASK]s.",
+    )
     parser.add_argument(
         "folder", nargs="?", help="of the run; default: runs/gpt-text or runs/lstm-text, whichever is newer"
     )
@@ -309,6 +313,9 @@ def _sample(words: list[str]) -> int:
     given = parser.parse_args(words)
     if not given.prompt:
         parser.error("argument --prompt: expected at least one character, got none")
+    if MASK_TOKEN in given.prompt:
+        print(fill_masks(given.folder or "runs/bert-mlm", given.prompt))
+        return 0
     model, tokenizer = load_language_model(given.folder or _newest_run("runs/gpt-text", "runs/lstm-text"))
     print(given.prompt, end="", flush=True)
     for piece in continuation(
