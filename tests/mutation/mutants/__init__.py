@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 from tests.mutation.mutants.convolution import CONVOLUTION
+from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
@@ -38,5 +39,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *NORMALIZATION,
     *RECURRENT,
     *SEQUENCES,
+    *DECODING,
     *OPTIMIZERS,
 )
