@@ -1,5 +1,6 @@
 """Training: the loop, its callbacks and checkpoints, and recipes that need no code."""
 
+from nbdl.train.adversarial import AdversarialTrainer, Players
 from nbdl.train.callbacks import Callback, CurveFile, EarlyStopping, MetricsFile
 from nbdl.train.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint, save_weights
 from nbdl.train.curve import draw_curve
@@ -11,6 +12,7 @@ from nbdl.train.stream import StreamTrainer
 
 __all__ = [
     "RECIPES",
+    "AdversarialTrainer",
     "Callback",
     "CheckpointError",
     "CheckpointFolder",
@@ -19,6 +21,7 @@ __all__ = [
     "EarlyStopping",
     "MetricsFile",
     "OutputFolderError",
+    "Players",
     "ProgressTable",
     "StreamTrainer",
     "TrainError",

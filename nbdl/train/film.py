@@ -159,13 +159,10 @@ class Film(Callback):
         self._drawn_at = -math.inf
 
     def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
-        frame = self.draw()
-        if self.frames and self.frames[-1][0] % self.stride and self.frames[-1][0] != 1:
-            self.frames.pop()  # it was there as the newest
-        self.frames.append((record["epoch"], frame))
-        if len(self.frames) > MOST_FRAMES:
+        if len(self.frames) == MOST_FRAMES:
             self.stride *= 2
-            self.frames = [(epoch, kept) for epoch, kept in self.frames if epoch == 1 or epoch % self.stride == 0]
+        kept = [(epoch, frame) for epoch, frame in self.frames if epoch == 1 or epoch % self.stride == 0]
+        self.frames = [*kept, (record["epoch"], self.draw())]  # the newest is there in any case
         if trainer.seconds - self._drawn_at >= 1:
             self._drawn_at = trainer.seconds
             for name, drawing in self.drawings().items():
