@@ -115,6 +115,18 @@ def test_both_ways_to_attend_agree_on_every_mask():
                 np.testing.assert_allclose(result, results[0], atol=1e-12)
 
 
+def test_added_keys_come_last_and_no_mask_hides_them():
+    module = nn.MultiheadAttention(4, 1, add_bias_kv=True, add_zero_attn=True).double()
+    x, hidden = draw(3, 2, 4), nbdl.ones(3, 3, dtype=nbdl.bool)
+    y, weights = module(x, x, x, attn_mask=hidden)
+    queries = array(x) @ array(module.in_proj_weight)[:4].T
+    share = 1 / (1 + np.exp(-queries @ array(module.bias_k)[0, 0] / 2))  # of the learned key; the rest is of zeros
+    wanted = np.stack([np.zeros_like(share)] * 3 + [share, 1 - share], -1).swapaxes(0, 1)
+    np.testing.assert_allclose(array(weights), wanted, atol=1e-12)
+    value = share[..., None] * array(module.bias_v)
+    np.testing.assert_allclose(array(y), value @ array(module.out_proj.weight).T, atol=1e-12)
+
+
 def test_a_hint_reads_no_mask_and_says_the_same():
     module = nn.MultiheadAttention(8, 2).double()
     x, mask = draw(5, 3, 8), nn.Transformer.generate_square_subsequent_mask(5, dtype=np.float64)
@@ -132,6 +144,7 @@ def test_one_sequence_is_a_batch_of_one():
         for need_weights in (True, False):
             alone, weights = module(x, source, source, need_weights=need_weights)
             together, all_weights = module(*(ops.unsqueeze(t, axis) for t in (x, source, source)), None, need_weights)
+            assert alone.shape == (4, 6) and together.shape == ((1, 4, 6) if batch_first else (4, 1, 6))
             assert np.array_equal(array(alone), array(ops.squeeze(together, axis)))
             assert weights is None or np.array_equal(array(weights), array(all_weights)[0])
 
@@ -220,6 +233,26 @@ def test_gradients_of_layers(norm_first, activation):
         [x.clone().requires_grad_(), memory.requires_grad_()],
         parameters=list(decoder.parameters()),
     )
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_layers_are_their_parts(norm_first):
+    """Attention to oneself, in the decoder to the memory, then two linear maps; each added, with its norm."""
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=norm_first).double()
+    decoder = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, norm_first=norm_first).double()
+    source, memory = draw(5, 3, 8), draw(4, 3, 8, seed=1)
+    for layer in (encoder, decoder):
+        sublayers = [lambda x, layer=layer: layer.self_attn(x, x, x)[0]]
+        if layer is decoder:
+            sublayers.append(lambda x: decoder.multihead_attn(x, memory, memory)[0])
+        sublayers.append(lambda x, layer=layer: layer.linear2(ops.relu(layer.linear1(x))))
+        x = source
+        for number, sublayer in enumerate(sublayers, 1):
+            norm = getattr(layer, f"norm{number}")
+            nn.init.normal_(norm.weight)
+            x = x + sublayer(norm(x)) if norm_first else norm(x + sublayer(x))
+        y = layer(source, memory) if layer is decoder else layer(source)
+        np.testing.assert_allclose(array(y), array(x), atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
