@@ -9,7 +9,7 @@ import nbdl
 from nbdl import ops
 from nbdl.autograd import Tensor
 from nbdl.ops.attention import plan
-from nbdl.runtime import memory
+from nbdl.runtime import arrays, memory
 from nbdl.testing import properties, simt
 from nbdl.testing.draw import seeded
 from nbdl.testing.specs import find_specs
@@ -219,8 +219,14 @@ def test_heads_are_joined_without_a_copy():
     joined = y.transpose(1, 2).reshape(2, 10, 32)
     assert np.shares_memory(joined.detach().numpy(), y.detach().numpy())
     gradients = nbdl.autograd.grad(y, parts, nbdl.ones(2, 4, 10, 8, dtype=nbdl.float64), retain_graph=True)
-    for gradient in gradients:
-        assert gradient.transpose(1, 2).numpy().flags.c_contiguous
+    for gradient, part in zip(gradients, parts, strict=True):
+        assert gradient.numpy().strides == part.detach().numpy().strides
+        assert gradient.numpy().base is gradients[0].numpy().base
+    copies = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "copy_into", lambda *arguments: copies.append(arguments))
+        joined.backward(nbdl.ones(2, 10, 32, dtype=nbdl.float64))
+    assert not copies
     contiguous = leaves((2, 4, 10, 8))[0]
     ops.scaled_dot_product_attention(contiguous, contiguous, contiguous).sum().backward()
     assert contiguous.grad.numpy().flags.c_contiguous

@@ -13,6 +13,7 @@ import numpy as np
 
 from nbdl.ops.attention.rows import ROW
 from nbdl.runtime import arrays
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.simd import vector_unit
 
 BLOCK_ROWS = 56
@@ -68,6 +69,8 @@ class Plan(NamedTuple):
     """What dropout compares random words with, its factor, and that of the scores."""
     splits: int
     """Parts of dq."""
+    step: int = 0
+    """Elements from dq to dk and from dk to dv where the three share memory as q, k and v do; else 0."""
 
 
 # ---------------------------------------------------------------- arrays
@@ -138,6 +141,22 @@ def _mask_steps(mask: Form | None, itemsize: int, shape: tuple[int, ...]) -> tup
         return (0,) * len(shape)
     steps = [0 if size == 1 else stride // itemsize for size, stride in zip(*mask, strict=True)]
     return (0,) * (len(shape) - len(steps)) + tuple(steps)
+
+
+def shared_step(q: Any, k: Any, v: Any) -> int:
+    """Elements from q to k and from k to v, if these three fill one piece of memory, as views of a projection do."""
+    if q.flags.c_contiguous or not (q.shape == k.shape == v.shape and q.strides == k.strides == v.strides):
+        return 0
+    first, second, third = (address_of(x) for x in (q, k, v))
+    step = second - first
+    if step <= 0 or third - second != step or not arrays.owner(q) is arrays.owner(k) is arrays.owner(v):
+        return 0
+    expected = q.itemsize
+    for stride, size in sorted(zip((*q.strides, step), (*q.shape, 3), strict=True)):
+        if size != 1 and stride != expected:
+            return 0
+        expected *= size
+    return step // q.itemsize
 
 
 # ---------------------------------------------------------------- blocks
@@ -213,7 +232,7 @@ def forward_plan(
 def backward_plan(
     q_shape: tuple[int, ...], q_strides: tuple[int, ...], k_shape: tuple[int, ...], k_strides: tuple[int, ...],
     v_shape: tuple[int, ...], v_strides: tuple[int, ...], mask: Form | None, mask_itemsize: int,
-    dtype: np.dtype, causal: bool, scale: float, dropout_p: float, threads: int, dy_strides: tuple[int, ...],
+    dtype: np.dtype, causal: bool, scale: float, dropout_p: float, threads: int, dy_strides: tuple[int, ...], step: int,
 ) -> Plan:  # fmt: skip
     """The launch of the backward pass."""
     forward = forward_plan(
@@ -223,23 +242,25 @@ def backward_plan(
     problems, group, queries, keys, features, columns = forward.sizes[:6].tolist()
     itemsize = dtype.itemsize
     dy = Form((*q_shape[:-1], columns), dy_strides)
-    slots = (_as(Form(q_shape, q_strides)), _as(Form(k_shape, k_strides)), _as(Form(v_shape, v_strides)))
-    dy_steps, *gradients = (_steps(form, itemsize) for form in (dy, *(_form(slot, itemsize) for slot in slots)))
-    dq_steps, dk_steps, dv_steps = gradients
+    block_rows, block_keys = _shares(queries, BACKWARD_ROWS), min(_rounded(keys, ROW), BACKWARD_KEYS)
+    items = problems // group
+    work = 5 * problems * queries * keys * (features + columns) // (4 if causal else 2)
+    splits = max(1, min(-(-UNITS // items), -(-keys // block_keys), work // (items * UNIT_WORK)))
+    inputs = (Form(q_shape, q_strides), Form(k_shape, k_strides), Form(v_shape, v_strides))
+    step = step if splits == 1 else 0
+    slots = () if step else tuple([_as(form) for form in inputs])
+    gradients = inputs if step else [_form(slot, itemsize) for slot in slots]
+    dy_steps, dq_steps, dk_steps, dv_steps = (_steps(form, itemsize) for form in (dy, *gradients))
     places = _places(
         (q_shape[:-2], dy_steps[:-2], 1),
         (q_shape[:-2], dq_steps[:-2], 1),
         (k_shape[:-2], dk_steps[:-2], group),
         (v_shape[:-2], dv_steps[:-2], group),
     )
-    block_rows, block_keys = _shares(queries, BACKWARD_ROWS), min(_rounded(keys, ROW), BACKWARD_KEYS)
     lanes = vector_unit().bytes // itemsize
-    items = problems // group
-    work = 5 * problems * queries * keys * (features + columns) // (4 if causal else 2)
-    splits = max(1, min(-(-UNITS // items), -(-keys // block_keys), work // (items * UNIT_WORK)))
     copies = (
-        _must_copy(_steps(Form(q_shape, q_strides), itemsize), features, itemsize),
-        _must_copy(_steps(Form(k_shape, k_strides), itemsize), features, itemsize),
+        _must_copy(_steps(inputs[0], itemsize), features, itemsize),
+        _must_copy(_steps(inputs[1], itemsize), features, itemsize),
         _must_copy(dy_steps, columns, itemsize),
     )
     sizes = (
@@ -263,4 +284,5 @@ def backward_plan(
         slots,
         forward.numbers,
         splits,
+        step,
     )

@@ -31,7 +31,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.attention.backward import attention_backward
 from nbdl.ops.attention.forward import attention
-from nbdl.ops.attention.plan import Form, Plan, Slot, backward_plan, forward_plan
+from nbdl.ops.attention.plan import Form, Plan, Slot, backward_plan, forward_plan, shared_step
 from nbdl.ops.shape import expand, repeat_interleave
 from nbdl.runtime import arrays, memory, philox, threads
 from nbdl.runtime.checks import check_float, check_number, check_same_dtype
@@ -106,21 +106,28 @@ class ScaledDotProductAttentionOp(Op):
             return *zeros, dmask, None, None, None
         q, k, v, y, logs, *rest = ctx.saved
         mask = rest[0] if rest else None
-        plan = backward_plan(*ctx.key, dy.strides)
+        step = shared_step(q, k, v) if isinstance(q, np.ndarray) else 0
+        plan = backward_plan(*ctx.key, dy.strides, step)
         if plan.copy:
             dy = arrays.contiguous(dy)
-            plan = backward_plan(*ctx.key, dy.strides)
-        dq, dk, dv = (_array_in(slot, q.dtype) for slot in plan.slots)
+            plan = backward_plan(*ctx.key, dy.strides, step)
+        if plan.step:
+            whole = memory.empty((3 * q.size,), q.dtype)
+            flat = [whole[number * plan.step :] for number in range(3)]
+            gradients = [arrays.strided(part, q.shape, q.strides) for part in flat]
+        else:
+            gradients = [_array_in(slot, q.dtype) for slot in plan.slots]
+            flat = [gradient.ravel("K") for gradient in gradients]
         dmask = memory.empty((*q.shape[:-1], k.shape[-2]) if wants_dmask else (0,), q.dtype)
-        parts = memory.empty((plan.splits, dq.size), q.dtype) if plan.splits > 1 else dq.ravel("K")
+        parts = memory.empty((plan.splits, q.size), q.dtype) if plan.splits > 1 else flat[0]
         attention_backward(
             *_inputs(plan, q, k, v, mask), ctx.random, *plan.numbers, plan.places, plan.sizes,
             memory.empty(plan.workspace, q.dtype), y.ravel("K"), logs, _flat(dy, plan.extents[-1]),
-            parts.reshape(-1), dk.ravel("K"), dv.ravel("K"), dmask.reshape(-1),
+            parts.reshape(-1), *flat[1:], dmask.reshape(-1),
         )  # fmt: skip
         if plan.splits > 1:
-            arrays.sum_rows_kernel(parts, dq.ravel("K"))
-        return dq, dk, dv, dmask if wants_dmask else None, None, None, None
+            arrays.sum_rows_kernel(parts, flat[0])
+        return *gradients, dmask if wants_dmask else None, None, None, None
 
 
 _NO_WORDS = np.zeros(4, np.uint32)

@@ -17,9 +17,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.shape.views import ReshapeOp, unsqueeze
 from nbdl.runtime import arrays, memory
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.checks import check_dim, check_int
 from nbdl.runtime.dtypes import result_type
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
@@ -35,6 +38,32 @@ def join(parts: Sequence[Any], dim: int) -> Any:
     for place, part in zip(cut(result, sizes, dim), parts, strict=True):
         arrays.copy_into(place, part)
     return result
+
+
+def join_gradients(parts: Sequence[Any], dim: int) -> Any:
+    """The same, without a copy where the parts lie side by side in memory already, as parts of one array do.
+
+    A backward pass may return views of what came in; a forward pass may not.
+    """
+    return join(parts, dim) if (whole := _adjoining(parts, dim)) is None else whole
+
+
+def _adjoining(parts: Sequence[Any], dim: int) -> Any:
+    """The array of which the parts are consecutive pieces along the dimension, or None."""
+    first = parts[0]
+    if len(parts) == 1 or first.size == 0 or not isinstance(first, np.ndarray):
+        return first if len(parts) == 1 else None
+    owner, place, size = arrays.owner(first), address_of(first), first.shape[dim]
+    step = (address_of(parts[1]) - place) // size
+    strides = (*first.strides[:dim], step, *first.strides[dim + 1 :])
+    for part in parts:
+        own = (*part.strides[:dim], part.strides[dim] if part.shape[dim] > 1 else step, *part.strides[dim + 1 :])
+        if step <= 0 or own != strides or address_of(part) != place or arrays.owner(part) is not owner:
+            return None
+        place += step * part.shape[dim]
+    return arrays.strided(
+        first, (*first.shape[:dim], sum([part.shape[dim] for part in parts]), *first.shape[dim + 1 :]), strides
+    )
 
 
 def cut(array: Any, sizes: Sequence[int], dim: int) -> tuple[Any, ...]:
@@ -77,7 +106,7 @@ class SplitOp(Op):
 
     @staticmethod
     def backward(ctx: Context, *dys):
-        return join(dys, ctx.dim), None, None
+        return join_gradients(dys, ctx.dim), None, None
 
 
 # ---------------------------------------------------------------- public: joining
@@ -326,4 +355,4 @@ class UnbindOp(Op):
     @staticmethod
     def backward(ctx: Context, *dys):
         shape = dys[0].shape
-        return join([dy.reshape(*shape[: ctx.dim], 1, *shape[ctx.dim :]) for dy in dys], ctx.dim), None
+        return join_gradients([dy.reshape(*shape[: ctx.dim], 1, *shape[ctx.dim :]) for dy in dys], ctx.dim), None

@@ -81,7 +81,7 @@ class ReshapeOp(Op):
 
     @staticmethod
     def backward(ctx: Context, dy):
-        return arrays.contiguous(dy).reshape(ctx.shape), None
+        return dy.reshape(ctx.shape) if dy.flags.c_contiguous else _reshaped(dy, ctx.shape), None
 
 
 def _reshaped(x, shape):
