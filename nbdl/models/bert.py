@@ -158,9 +158,9 @@ class BERTLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[N, T, C] to the same; `mask` [N, 1, 1, T] is True at the tokens that may be looked at."""
-        x = self.norm1(x + self.dropout(self._attend(x, mask)))
+        x = _added_and_normed(x, self.dropout(self._attend(x, mask)), self.norm1)
         wide = ACTIVATIONS[self.config.activation](x, self.linear1.weight, self.linear1.bias)
-        return self.norm2(x + self.dropout(self.linear2(wide)))
+        return _added_and_normed(x, self.dropout(self.linear2(wide)), self.norm2)
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = x.shape
@@ -170,6 +170,11 @@ class BERTLayer(nn.Module):
         dropout = self.config.attention_dropout if self.training else 0.0
         seen = ops.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout)
         return self.out_proj(seen.transpose(1, 2).reshape(batch, length, width))
+
+
+def _added_and_normed(x: Tensor, change: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """norm(x + change), in one pass."""
+    return ops.residual_layer_norm(change, x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)[1]
 
 
 class BERT(nn.Module):
