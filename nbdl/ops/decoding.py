@@ -41,6 +41,9 @@ from nbdl.runtime.vecmath import exp
 CACHED_WEIGHTS = 1 << 19
 """Weights of a block that a processor's cache holds from one token to the next."""
 
+RMS, GATED, ROTARY = 1, 2, 4
+"""What a block may be: with norms that leave the mean alone, with SwiGLU, with rotary positions."""
+
 # ---------------------------------------------------------------- reference
 
 
@@ -136,13 +139,13 @@ def _decoder_block_cpu(
 ):  # fmt: skip
     """x, y [B, C]; keys, values [B, G, T, D]; vectors: norms and biases, one after the other; rotation [R, D].
 
-    qkv [(H + 2 G) D, C], projection [C, C], expand [F or 2 F, C], contract [C, F]; kinds (rms, gated, rotary).
+    qkv [(H + 2 G) D, C], projection [C, C], expand [F or 2 F, C], contract [C, F]; kinds: RMS + GATED + ROTARY.
     workspace [B, C + the widest row + T]. One task a text; no two tasks write one element.
     """
     c, wide, f = x.shape[1], expand.shape[0], contract.shape[1]
     groups, places, d = keys.shape[1], keys.shape[2], keys.shape[3]
     heads, joined = c // d, qkv.shape[0]
-    rms, gated, rotary = kinds[0] != 0, kinds[1] != 0, kinds[2] != 0
+    rms, gated, rotary = kinds & RMS != 0, kinds & GATED != 0, kinds & ROTARY != 0
     zero, one, lowest = x.dtype.type(0), x.dtype.type(1), x.dtype.type(-np.inf)
     scale = one / np.sqrt(x.dtype.type(d))
     scale1 = pointer(vectors, 0)
@@ -263,7 +266,7 @@ def _decoder_block_cuda(
     for j in range(thread, c, BLOCK):
         y[b, j] = x[b, j]
     cuda.syncthreads()
-    rms, features = kinds[0] != 0, x.dtype.type(c)
+    rms, features = kinds & RMS != 0, x.dtype.type(c)
     mean = block_sum(_partial_sum(y, b, rms)) / features
     _write_norm(
         y, b, mean, one / math.sqrt(block_sum(_partial_squares(y, b, mean)) / features + eps), vectors, 0, workspace
@@ -272,7 +275,7 @@ def _decoder_block_cuda(
     for o in range(thread, joined, BLOCK):
         workspace[b, q + o] = _product_row(qkv, workspace, b, 0, vectors, 2 * c, o)
     cuda.syncthreads()
-    if kinds[2] != 0:
+    if kinds & ROTARY != 0:
         half = d // 2
         for pair in range(thread, (heads + groups) * half, BLOCK):
             i = pair % half
@@ -323,7 +326,7 @@ def _decoder_block_cuda(
     cuda.syncthreads()
     for j in range(thread, f, BLOCK):
         value = workspace[b, q + j]
-        if kinds[1] != 0:
+        if kinds & GATED != 0:
             workspace[b, q + j] = silu_and_slope(value)[0] * workspace[b, q + f + j]
         else:
             workspace[b, q + j] = gelu_tanh_and_slope(value)[0]
@@ -390,8 +393,7 @@ class DecoderBlock:
         for part in parts:
             vectors[begin : begin + part.size] = part
             begin += part.size
-        kinds = tuple(np.array([self.rms, self.gated, rotary], np.int64) for rotary in (False, True))
-        self.constants = vectors, kinds, dtype.type(self.eps)
+        self.constants = vectors, RMS * self.rms + GATED * self.gated, dtype.type(self.eps)
 
     def pays(self, batch_size: int) -> bool:
         """Whether one launch is faster than an operation at a time, for so many texts."""
@@ -417,5 +419,5 @@ class DecoderBlock:
         vectors, kinds, eps = self.constants
         decoder_block(
             x, keys, values, position, vectors, self.qkv, self.projection, self.expand, self.contract,
-            x if rotation is None else rotation, kinds[rotation is not None], eps, y, workspace,
+            x if rotation is None else rotation, kinds if rotation is None else kinds + ROTARY, eps, y, workspace,
         )  # fmt: skip
