@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
+from tests.mutation.mutants.bert import BERT
 from tests.mutation.mutants.convolution import CONVOLUTION
 from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
@@ -39,6 +40,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *NORMALIZATION,
     *RECURRENT,
     *SEQUENCES,
+    *BERT,
     *DECODING,
     *OPTIMIZERS,
 )
