@@ -132,6 +132,9 @@ def test_a_hint_reads_no_mask_and_says_the_same():
     x, mask = draw(5, 3, 8), nn.Transformer.generate_square_subsequent_mask(5, dtype=np.float64)
     hinted, _ = module(x, x, x, attn_mask=mask, need_weights=False, is_causal=True)
     np.testing.assert_allclose(array(hinted), array(module(x, x, x, attn_mask=mask)[0]), atol=1e-12)
+    padding = nbdl.from_numpy(np.array([[False] * 5, [True] + [False] * 4, [False] * 4 + [True]]))
+    padded, _ = module(x, x, x, padding, attn_mask=mask, need_weights=False, is_causal=True)
+    np.testing.assert_allclose(array(padded)[1:], array(module(x, x, x, padding, attn_mask=mask)[0])[1:], atol=1e-12)
     wrong = nbdl.zeros(5, 5, dtype=np.float64)  # a hint that lies is believed, as in PyTorch
     assert np.array_equal(array(module(x, x, x, attn_mask=wrong, need_weights=False, is_causal=True)[0]), array(hinted))
 
@@ -291,6 +294,14 @@ def test_a_later_position_changes_nothing_before_it(norm_first, as_numbers):
             assert not np.isclose(before[:, 3:], after[:, 3:]).all(-1).any()
 
 
+def test_the_causal_mask():
+    make_mask = nn.Transformer.generate_square_subsequent_mask
+    for dtype in (np.float32, np.float64):
+        mask = make_mask(5, dtype=dtype)
+        assert mask.dtype == dtype and np.array_equal(array(mask), np.where(CAUSAL, -np.inf, 0))
+    assert np.array_equal(array(make_mask(5, dtype=np.bool_)), CAUSAL) and make_mask(0).shape == (0, 0)
+
+
 def test_padding_changes_nothing():
     model = nn.Transformer(8, 2, 2, 2, 16, 0.0, batch_first=True).double()
     source, target = draw(2, 5, 8), draw(2, 4, 8, seed=1)
@@ -396,7 +407,9 @@ def test_learned_positions():
     positions = nn.LearnedPositions(4, 6).double()
     x = draw(2, 3, 4).requires_grad_()
     gradcheck(lambda x: positions(x, 2), [x], parameters=list(positions.parameters()))
-    np.testing.assert_allclose(array(positions(x)), array(x) + array(positions.weight)[:3], atol=1e-12)
+    for start in (0, 2):
+        wanted = array(x) + array(positions.weight)[start : start + 3]
+        np.testing.assert_allclose(array(positions(x, start)), wanted, atol=1e-12)
     assert list(positions.state_dict()) == ["weight"]
     assert array(nn.LearnedPositions(100, 100, std=0.5).weight).std() == pytest.approx(0.5, rel=0.05)
 
@@ -458,7 +471,9 @@ def test_what_is_written_is_the_likeliest(chosen):
     """The cached decoder against the whole forward pass, token by token."""
     model = make(**chosen, dropout=0.3)
     sources = np.random.default_rng(0).integers(1, 20, (6, 7))
-    sources[2, 4:] = 0
+    sources[2:, 4:] = 0
+    for layer in model.transformer.decoder.layers:  # the source shall matter
+        layer.multihead_attn.out_proj.weight._array *= 30
     written = model.write(nbdl.from_numpy(sources), begin=1, end=2)
     assert model.training and written.dtype == np.int64 and written.shape[1] <= 9
     model.eval()
