@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench simt ptx parity gpu gpu-free nightly mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx parity gpu gpu-free nightly mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make docs       build the site into site/;  make serve  show it while writing"
 	@echo "make docs-test  tests of the built site and of its build"
 	@echo "make bench      benchmarks against PyTorch, into benchmarks/RESULTS.md"
+	@echo "make labs       run the experiments behind the pages again and store their results (half an hour)"
 	@echo "make simt       CUDA kernels in the interpreter;  make ptx  compile them;  make gpu  run them on a GPU"
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
@@ -80,6 +81,10 @@ docs-test: docs $(READY)/dev
 
 bench: $(READY)/core $(READY)/parity
 	$(BIN)/python -m benchmarks --write
+
+# One thread and one process: the results are the same for any number, and so is the load on a shared machine.
+labs: $(READY)/core
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.labs
 
 simt: $(READY)/core $(READY)/dev
 	$(BIN)/python -m pytest -m simt

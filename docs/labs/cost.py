@@ -222,7 +222,7 @@ def overhead(run: Run) -> Outcome:
     step()
     for _ in watched(run.seeds, "profile"):
         plain, profiled = [], []
-        for _ in range(8):
+        for _ in range(20):
             plain.append(_milliseconds(step, 1))
             with nbdl.profile():
                 profiled.append(_milliseconds(step, 1))
