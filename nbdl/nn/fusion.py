@@ -48,4 +48,4 @@ def fused(first: Module, second: Module | None) -> Callable[..., Any] | None:
 
 def _plain(module: Module) -> bool:
     """Whether the module has neither hooks nor a forward of its own."""
-    return module._hooks is None and "forward" not in module.__dict__
+    return not module._hooks and "forward" not in module.__dict__

@@ -37,6 +37,10 @@ class Hooks:
         self.before_load: list[Hook] = []
         self.after_load: list[Hook] = []
 
+    def __bool__(self) -> bool:
+        """Whether there is any: those that were registered may have been removed."""
+        return any(vars(self).values())
+
     def call(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`module(*args, **kwargs)` with everything that was registered."""
         for hook in tuple(self.before_forward):

@@ -66,7 +66,7 @@ def _memory(events: Sequence[Event], scale: float, top: float) -> list[str]:
     points.append(f"{WIDTH - MARGIN},{last:.1f} {WIDTH - MARGIN},{bottom}")
     return [
         f'<polygon class="area" points="{" ".join(points)}"/>',
-        f'<text x="{MARGIN}" y="{bottom + 14}">memory of results, at most {most / 1e6:.2f} MB</text>',
+        f'<text x="{MARGIN}" y="{bottom + 14}">results alive after each operation, at most {most / 1e6:.2f} MB</text>',
     ]
 
 

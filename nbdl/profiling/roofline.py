@@ -60,7 +60,7 @@ class Roofline:
         return draw_roofline(self.peak, self.bandwidth, self.place(measured), title)
 
 
-def measure_roofline(side: int = 1024, megabytes: int = 64, repeats: int = 8) -> Roofline:
+def measure_roofline(side: int = 512, megabytes: int = 64, repeats: int = 20) -> Roofline:
     """Measures the limits of this machine with nbdl's own kernels, the best of several runs.
 
     Args:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.explain.png import png_address
 from nbdl.serialization import write_durably
 from nbdl.train.callbacks import Callback
 from nbdl.train.curve import STYLE
-from nbdl.train.pictures import PICTURE_STYLE, png_address
+from nbdl.train.pictures import PICTURE_STYLE
 
 MOST_FRAMES = 24
 """Epochs in strip and animation; when there are more, every second is left out."""

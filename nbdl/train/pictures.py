@@ -1,13 +1,11 @@
 """What a classifier gets right and wrong, as SVG drawings: the confusion matrix, and single predictions."""
 
-import base64
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
 
+from nbdl.explain.png import png_address
 from nbdl.train.curve import COLORS, STYLE
 
 RIGHT, WRONG = COLORS[0], COLORS[3]
@@ -155,18 +153,3 @@ def _head(width: float, height: float, title: str) -> list[str]:
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
         f'<text class="title" x="{MARGIN}" y="26">{escape(title)}</text>',
     ]
-
-
-def png_address(image: np.ndarray) -> str:
-    """An image [C, H, W] with values from 0 to 1 as a PNG in a data address."""
-    channels, height, width = image.shape
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each row begins with its filter: none
-
-    def chunk(kind: bytes, contents: bytes) -> bytes:
-        body = kind + contents
-        return struct.pack(">I", len(contents)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(png).decode()
