@@ -6,6 +6,7 @@ that a figure follows the page from light to dark.
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -70,3 +71,13 @@ def svg(figure: Figure, caption: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     return f'<figure class="nb-figure">{text}<figcaption>{html.escape(caption)}</figcaption></figure>'
+
+
+def drawing(text: str, caption: str) -> str:
+    """A drawing that the library made, the text of an SVG file, as an HTML `<figure>`.
+
+    It is an image of its own, so that its style stays inside; its colours follow the page's scheme all the same.
+    """
+    address = "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+    label = html.escape(caption, quote=True)
+    return f'<figure class="nb-figure"><img src="{address}" alt="{label}"><figcaption>{label}</figcaption></figure>'
