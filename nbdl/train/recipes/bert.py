@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl import data, models, nn, optim
+from nbdl import data, models, nn, ops, optim
 from nbdl.autograd import Tensor, no_grad
 from nbdl.runtime.philox import manual_seed
 from nbdl.train.checkpoint import CheckpointFolder
@@ -38,7 +38,8 @@ VALIDATION_SEED, TEST_SEED = 1, 2  # choose what is hidden
 REACHES = (0, 1, 2)  # of the cloze models, on both sides
 FINE_TUNING_BATCH, FINE_TUNING_RATE = 32, 5e-4
 INITIAL_DEVIATION = 0.05
-PLACES = 0.1  # size of the waves that places begin as: "the one before" is the same turn of them everywhere
+PLACES, SLOWEST_WAVE = 0.1, 100.0  # size and base of the waves that places begin as
+SHARPNESS = 1.5  # queries and keys begin so much larger
 ADAM_BETAS = (0.9, 0.98)
 WARM_UP = 0.1  # of all steps
 WEIGHT_DECAY = 0.01
@@ -58,10 +59,27 @@ def bert_model(options: dict[str, Any], vocabulary: int) -> models.BERTForMasked
         padding=PADDING,
         initial_deviation=INITIAL_DEVIATION,
     )
-    model = models.BERTForMaskedLM(models.BERT(config))
-    waves = nn.SinusoidalPositions(config.width, config.context).table * PLACES
-    model.load_state_dict({"bert.embeddings.positions.weight": waves}, strict=False)
-    return model
+    return models.BERTForMaskedLM(models.BERT(config))
+
+
+def _begin(model: models.BERTForMaskedLM, tokens: np.ndarray) -> None:
+    """Gives a model what it would else spend its first thousand steps on: to look at near tokens, and to count.
+
+    Places begin as waves, so that near places have similar vectors; keys begin as the queries are, so that tokens look
+    at what is similar, which is what is near; and the bias begins at the logarithms of the tokens' shares.
+    """
+    width, size = model.bert.config.width, model.bert.config.vocabulary
+    places = nn.SinusoidalPositions(width, model.bert.config.context, base=SLOWEST_WAVE).table
+    shares = np.bincount(tokens.reshape(-1), minlength=size) + 1.0
+    begins = {
+        "bert.embeddings.positions.weight": places * PLACES,
+        "bias": np.log(shares / shares.sum()),
+    }
+    for name, weight in model.state_dict().items():
+        if name.endswith("in_proj.weight"):
+            queries = weight[:width] * SHARPNESS
+            begins[name] = ops.cat([queries, queries, weight[2 * width :]])
+    model.load_state_dict(begins, strict=False)
 
 
 class MaskedTrainer(WindowTrainer):
@@ -210,8 +228,8 @@ def _fine_tune(
     "test_nats_per_masked_token",
     (
         Option("root", text, None, "folder of the library's source; default: that of the running Python", "FOLDER"),
-        Option("vocabulary", whole(300), 2048, "tokens that byte-pair encoding learns", "N"),
-        Option("layers", whole(1), 4, "layers, one on top of the other", "N"),
+        Option("vocabulary", whole(300), 4096, "tokens that byte-pair encoding learns", "N"),
+        Option("layers", whole(1), 2, "layers, one on top of the other", "N"),
         Option("heads", whole(1), 4, "attention heads; they divide the width", "N"),
         Option("width", whole(1), 128, "features of a token", "N"),
         Option("context", whole(8), 64, "tokens that it reads at once", "N"),
@@ -220,8 +238,8 @@ def _fine_tune(
         Option("clip_norm", number(0, open_low=True), 1.0, "largest norm of a gradient", "X"),
         Option("lines", whole(1), 6, "lines of a piece of code whose package is asked for", "N"),
         Option("few", number(0, 1, open_low=True), 0.1, "share of the labels in the harder half of the question", "P"),
-        Option("tuning_epochs", whole(1), 3, "passes over all labelled pieces; over few of them, so many steps", "N"),
-        *(option for option in descent_options(epochs=4, batch=16, rate=0.001) if option.name != "optimizer"),
+        Option("tuning_epochs", whole(1), 2, "passes over all labelled pieces; over few of them, so many steps", "N"),
+        *(option for option in descent_options(epochs=4, batch=16, rate=0.002) if option.name != "optimizer"),
     ),
 )
 def bert_mlm(options: dict[str, Any]) -> Task:
@@ -245,6 +263,7 @@ def bert_mlm(options: dict[str, Any]) -> Task:
         for part, seed in (("validation", VALIDATION_SEED), ("test", TEST_SEED))
     }
     model = bert_model(options, tokenizer.size)
+    _begin(model, windows["train"])
     batch = len(windows["train"]) if options["batch_size"] == "full" else options["batch_size"]
     loader = data.MaskingLoader(windows["train"], batch, options["masked"], seed=options["seed"], **hiding)
     optimizer, schedule = _descent(model.parameters(), options["learning_rate"], options["epochs"] * len(loader))
