@@ -19,6 +19,7 @@ from tests.mutation.mutants.reductions import REDUCTIONS
 from tests.mutation.mutants.runtime import RUNTIME
 from tests.mutation.mutants.sequences import SEQUENCES
 from tests.mutation.mutants.tiles import TILES
+from tests.mutation.mutants.transformer import TRANSFORMER
 
 MUTANTS: tuple[Mutant, ...] = (
     *RUNTIME,
@@ -42,5 +43,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *SEQUENCES,
     *BERT,
     *DECODING,
+    *TRANSFORMER,
     *OPTIMIZERS,
 )
