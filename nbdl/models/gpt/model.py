@@ -36,6 +36,14 @@ def _norm(config: GPTConfig, device: Any, dtype: Any) -> nn.Module:
     return make(config.width, eps=config.eps, device=device, dtype=dtype)
 
 
+def _added_and_normed(change: Tensor, x: Tensor, norm: Any) -> tuple[Tensor, Tensor]:
+    """x + change and its norm, in one pass."""
+    row = norm.normalized_shape
+    if isinstance(norm, nn.LayerNorm):
+        return ops.residual_layer_norm(change, x, row, norm.weight, norm.bias, norm.eps)
+    return ops.residual_rms_norm(change, x, row, norm.weight, norm.eps)
+
+
 class CausalSelfAttention(nn.Module):
     """Each token asks those before it, and itself, and adds up what they answer.
 
@@ -122,8 +130,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, begin: int = 0, cache: nn.KVCache | None = None) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), begin, cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        found = self.dropout(self.attention(self.attention_norm(x), begin, cache))
+        x, normed = _added_and_normed(found, x, self.feed_forward_norm)
+        return x + self.dropout(self.feed_forward(normed))
 
 
 class GPT(nn.Module):
