@@ -35,10 +35,17 @@ from nbdl.runtime import memory
 from nbdl.runtime.checks import check_dim, check_rank
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
+from nbdl.runtime.short_exp import short_exp
 from nbdl.runtime.vecmath import exp, log
 
 GROUP = 2048
 """Elements of short rows that are worked on together: they stay in the nearest cache."""
+
+LONG_ROW = 512
+"""Elements of a row from which on the half vector at its end does not count."""
+
+WHOLE_VECTORS = 16
+"""Rows of a multiple of so many elements consist of whole vectors."""
 
 # ---------------------------------------------------------------- reference
 
@@ -73,7 +80,7 @@ def _log_probability(x, highest, logarithm):
 
 @cpu_kernel
 def _softmax_rows_cpu(x, y, start, stop):
-    """x, y [N, D]. One task a row."""
+    """x, y [N, D]. One task a row. Where an infinity or NaN is the highest score, the sum is 0 or NaN, and so y NaN."""
     d = unsigned(x.shape[1])
     for row in range(start, stop):
         highest = x.dtype.type(-np.inf)
@@ -81,12 +88,40 @@ def _softmax_rows_cpu(x, y, start, stop):
             highest = maximum(highest, x[row, j])
         total = x.dtype.type(0)
         for j in range(d):
-            e = exp(x[row, j] - highest)
+            e = short_exp(x[row, j] - highest)
             y[row, j] = e
             total += e
         scale = x.dtype.type(1) / total
         for j in range(d):
             y[row, j] *= scale
+
+
+@cpu_kernel
+def _softmax_short_rows_cpu(x, y, start, stop):
+    """x, y [N, D]. One task a row.
+
+    As above, for rows too short for a vector or ending in half of one: the exponentials of several in one flat loop.
+    """
+    d = x.shape[1]
+    flat = y.reshape(y.size)
+    rows = max(GROUP // max(d, 1), 1)
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        for row in range(first, last):
+            highest = x.dtype.type(-np.inf)
+            for j in range(unsigned(d)):
+                highest = maximum(highest, x[row, j])
+            for j in range(unsigned(d)):
+                y[row, j] = x[row, j] - highest
+        for i in range(unsigned(first * d), unsigned(last * d)):
+            flat[i] = short_exp(flat[i])
+        for row in range(first, last):
+            total = x.dtype.type(0)
+            for j in range(unsigned(d)):
+                total += y[row, j]
+            scale = x.dtype.type(1) / total
+            for j in range(unsigned(d)):
+                y[row, j] *= scale
 
 
 @cuda_kernel
@@ -101,7 +136,7 @@ def _softmax_rows_cuda(x, y):
     highest = warp_max(highest)
     total = x.dtype.type(0)
     for j in range(cuda.threadIdx.x, d, WARP):
-        e = exp(x[row, j] - highest)
+        e = short_exp(x[row, j] - highest)
         y[row, j] = e
         total += e
     scale = x.dtype.type(1) / warp_sum(total)
@@ -280,6 +315,7 @@ def _column_kernel(cpu: Any, cuda: Any) -> Kernel:
 
 
 softmax_rows = _row_kernel(_softmax_rows_cpu, _softmax_rows_cuda)
+softmax_short_rows = _row_kernel(_softmax_short_rows_cpu, _softmax_rows_cuda)
 softmax_columns = _column_kernel(_softmax_columns_cpu, _softmax_columns_cuda)
 log_softmax_rows = _row_kernel(_log_softmax_rows_cpu, _log_softmax_rows_cuda)
 log_softmax_columns = _column_kernel(_log_softmax_columns_cpu, _log_softmax_columns_cuda)
@@ -416,8 +452,13 @@ log_softmax_backward_columns = _column_kernel(_log_softmax_backward_columns_cpu,
 class SoftmaxOp(Op):
     """y = softmax(x) along one dimension: saves y."""
 
-    rows, columns = softmax_rows, softmax_columns
+    columns = softmax_columns
     backward_rows, backward_columns = softmax_backward_rows, softmax_backward_columns
+
+    @staticmethod
+    def rows(x, y):
+        d = x.shape[1]
+        (softmax_rows if d >= LONG_ROW or d % WHOLE_VECTORS == 0 else softmax_short_rows)(x, y)
 
     @classmethod
     def forward(cls, ctx: Context, x, dim):
