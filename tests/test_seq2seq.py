@@ -40,15 +40,18 @@ def test_jamo_are_quotients_and_remainders():
     assert len(jamo.HANGUL_SYLLABLES) == 11_172
 
 
-@pytest.mark.parametrize("last_first", [False, True])
-def test_tokenizer_there_and_back(last_first):
-    tokenizer = data.JamoTokenizer(last_first)
-    assert len(tokenizer.jamo) == 19 + 21 + 27 == tokenizer.size - 3
-    ids = tokenizer.encode("값진한글")
-    assert ids.min() > tokenizer.end and tokenizer.decode([tokenizer.begin, *ids, tokenizer.end, 7]) == "값진한글"
-    assert tokenizer.letters(ids) == "ㄱㅏㅄㅈㅣㄴㅎㅏㄴㄱㅡㄹ"
-    forwards = data.JamoTokenizer().encode("값진한글")
-    assert np.array_equal(ids[::-1] if last_first else ids, forwards)
+@pytest.mark.parametrize("order", jamo.ORDERS)
+def test_tokenizer_there_and_back(order):
+    tokenizer = data.JamoTokenizer(order)
+    assert len(tokenizer.jamo) == 19 + 21 + 27 == tokenizer.size - 4
+    ids = tokenizer.encode("값진나라")
+    assert tokenizer.decode([tokenizer.begin, *ids, tokenizer.end, 7]) == "값진나라"
+    assert tokenizer.letters(ids) == "ㄱㅏㅄㅈㅣㄴㄴㅏㄹㅏ"
+    forwards = data.JamoTokenizer().encode("값진나라").tolist()
+    backwards = [*forwards[2::-1], *forwards[5:2:-1], 3, *forwards[7:5:-1], 3, *forwards[9:7:-1]]
+    assert ids.tolist() == (backwards if order == "division" else forwards)
+    for syllable in jamo.HANGUL_SYLLABLES[::11]:
+        assert tokenizer.decode(tokenizer.encode(syllable)) == syllable
     assert tokenizer.encode("").tolist() == [] and repr(tokenizer) == "JamoTokenizer(67 jamo)"
 
 
@@ -61,10 +64,12 @@ def test_parts_are_fixed_and_apart():
 
 
 def test_what_a_decoder_reads_and_answers():
-    sources, seen, answers = data.syllables_and_jamo("한하", data.JamoTokenizer(last_first=True)).arrays
+    sources, seen, answers = data.syllables_and_jamo("한하", data.JamoTokenizer("division")).arrays
     assert [bytes(row.astype(np.uint8)).decode() for row in sources] == ["한", "하"]
-    assert answers.tolist() == [[46, 22, 21, 2], [22, 21, 2, 0]]
-    assert seen.tolist() == [[1, 46, 22, 21], [1, 22, 21, 2]]
+    assert answers.tolist() == [[47, 23, 22, 2], [3, 23, 22, 2]]
+    assert seen.tolist() == [[1, 47, 23, 22], [1, 3, 23, 22]]
+    _, seen, answers = data.syllables_and_jamo("한하", data.JamoTokenizer()).arrays
+    assert answers.tolist() == [[22, 23, 47, 2], [22, 23, 2, 0]]
 
 
 def test_baselines_know_neighbours_and_habits():
@@ -82,8 +87,9 @@ def test_baselines_know_neighbours_and_habits():
     ("error", "said", "call"),
     [
         (data.TokenError, "Hangul", lambda: data.JamoTokenizer().encode("한a")),
-        (data.TokenError, "ids", lambda: data.JamoTokenizer().decode([70])),
+        (data.TokenError, "ids", lambda: data.JamoTokenizer().decode([71])),
         (data.TokenError, "ids", lambda: data.JamoTokenizer().decode([-1])),
+        (data.DataArgumentError, "order", lambda: data.JamoTokenizer("backwards")),
         (data.TokenError, "syllables", lambda: data.syllables_and_jamo("ㅎ", data.JamoTokenizer())),
         (data.EmptyDataError, "syllables", lambda: data.syllables_and_jamo("", data.JamoTokenizer())),
         (data.DataArgumentError, "test_share", lambda: data.split_syllables(1.0)),
@@ -130,7 +136,7 @@ class Stop(train.Callback):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    options = SMALL | {"order": "first-last", "dropout": 0.1}
+    options = SMALL | {"order": "reading", "dropout": 0.1}
     whole = train.run_recipe("seq2seq-jamo", out=tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
         train.run_recipe("seq2seq-jamo", out=tmp_path / "part", callbacks=[Stop()], **options)
@@ -142,7 +148,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
 
 def test_one_syllable_of_an_endless_writer():
     """A model that never writes the end is cut off after as many answers as a syllable can have."""
-    result = nbdl.models.Seq2SeqTransformer(256, 70, 8, 2, 1, max_length=4)
+    result = nbdl.models.Seq2SeqTransformer(256, 71, 8, 2, 1, max_length=4)
     nbdl.nn.init.zeros_(result.output.weight)
     result.output.bias._array[:] = 0
     result.output.bias._array[5] = 1

@@ -21,47 +21,60 @@ FIRST_SYLLABLE, LAST_SYLLABLE = "가", "힣"
 HANGUL_SYLLABLES = "".join(map(chr, range(ord(FIRST_SYLLABLE), ord(LAST_SYLLABLE) + 1)))
 """All 11,172 syllables in the order of their code points."""
 
+ORDERS = ("reading", "division")
 BYTES_OF_A_SYLLABLE, LONGEST_DECOMPOSITION = 3, 3
 
 
 class JamoTokenizer:
-    """One id for each jamo, from 3 on; before them padding (0), the beginning (1) and the end (2) of a sequence.
+    """One id for each jamo, from 4 on; before them padding (0), begin (1) and end (2) of a sequence, and "none" (3).
 
     The jamo are those of Unicode's decomposition (NFD), which has an initial and a final form of a consonant.
 
     Args:
-        last_first: Ids go from the last jamo of a text to the first.
+        order: "reading": the jamo of a syllable from the first to the last. "division": in the order in which dividing
+            its number yields them, the remainder first: the final consonant, or none, then the vowel, then the initial.
+
+    Raises:
+        DataArgumentError: The order is another.
 
     Example:
         >>> tokenizer = JamoTokenizer()
         >>> tokenizer.encode("한글")
-        array([21, 22, 46,  3, 40, 50])
+        array([22, 23, 47,  4, 41, 51])
         >>> tokenizer.decode(tokenizer.encode("한글"))
         '한글'
+        >>> JamoTokenizer("division").encode("하")
+        array([ 3, 23, 22])
     """
 
-    padding, begin, end = 0, 1, 2
+    padding, begin, end, none = 0, 1, 2, 3
 
-    def __init__(self, last_first: bool = False) -> None:
-        self.last_first = last_first
+    def __init__(self, order: str = "reading") -> None:
+        if order not in ORDERS:
+            raise DataArgumentError("order", f"one of {', '.join(ORDERS)}", repr(order))
+        self.order = order
         self.jamo = tuple(sorted(set(unicodedata.normalize("NFD", HANGUL_SYLLABLES))))
-        self._ids = {jamo: number for number, jamo in enumerate(self.jamo, 3)}
+        self._ids = {jamo: number for number, jamo in enumerate(self.jamo, self.none + 1)}
 
     @property
     def size(self) -> int:
-        return 3 + len(self.jamo)
+        return self.none + 1 + len(self.jamo)
 
     def encode(self, text: str) -> np.ndarray:
         """The jamo of Hangul syllables, int64 [T].
 
         Raises:
-            TokenError: A character is neither a Hangul syllable nor a jamo of one.
+            TokenError: A character is no Hangul syllable.
         """
-        parts = unicodedata.normalize("NFD", text)
-        try:
-            return np.array([self._ids[jamo] for jamo in (parts[::-1] if self.last_first else parts)], dtype=np.int64)
-        except KeyError as unknown:
-            raise TokenError("text", "Hangul syllables", repr(unknown.args[0])) from None
+        ids: list[int] = []
+        for syllable in unicodedata.normalize("NFC", text):
+            if not FIRST_SYLLABLE <= syllable <= LAST_SYLLABLE:
+                raise TokenError("text", f"Hangul syllables, {FIRST_SYLLABLE} to {LAST_SYLLABLE}", repr(syllable))
+            parts = [self._ids[jamo] for jamo in unicodedata.normalize("NFD", syllable)]
+            if self.order == "division":
+                parts = [*parts, self.none][2::-1]
+            ids += parts
+        return np.array(ids, dtype=np.int64)
 
     def decode(self, ids: Any) -> str:
         """The syllables that the jamo of ids [T] make up, until the first end.
@@ -69,15 +82,17 @@ class JamoTokenizer:
         Raises:
             TokenError: An id is out of range.
         """
-        parts = []
+        parts: list[str] = []
         for number in np.asarray(ids).tolist():
             if number == self.end:
                 break
             if not 0 <= number < self.size:
                 raise TokenError("ids", f"ids from 0 to {self.size - 1}", str(number))
-            if number > self.end:
-                parts.append(self.jamo[number - 3])
-        return unicodedata.normalize("NFC", "".join(parts[::-1] if self.last_first else parts))
+            if number >= self.none:
+                parts.append("" if number == self.none else self.jamo[number - self.none - 1])
+        if self.order == "division":
+            parts = [jamo for first in range(0, len(parts), 3) for jamo in parts[first : first + 3][::-1]]
+        return unicodedata.normalize("NFC", "".join(parts))
 
     def letters(self, ids: Any) -> str:
         """The jamo of ids [T] until the first end as letters that stand by themselves, for people.
@@ -100,12 +115,12 @@ def syllables_and_jamo(syllables: str, tokenizer: JamoTokenizer) -> ArrayDataset
 
     Args:
         syllables: Hangul syllables, N of them.
-        tokenizer: Gives the ids of the jamo, and says in which order they are written.
+        tokenizer: Gives the ids of the jamo, in its order.
 
     Returns:
         Three int64 arrays: the bytes [N, 3]; what the decoder has seen before each of its answers, [N, 4], the
-        beginning and then the jamo; and the answers, [N, 4], the jamo and then the end. Padding fills up a syllable
-        without a final consonant.
+        beginning and then the jamo; and the answers, [N, 4], the jamo and then the end. Padding fills up what is
+        shorter.
 
     Raises:
         EmptyDataError: There is no syllable.
@@ -117,19 +132,16 @@ def syllables_and_jamo(syllables: str, tokenizer: JamoTokenizer) -> ArrayDataset
         array([[237, 149, 156],
                [237, 149, 152]])
         >>> answers
-        array([[21, 22, 46,  2],
-               [21, 22,  2,  0]])
+        array([[22, 23, 47,  2],
+               [22, 23,  2,  0]])
     """
     if not syllables:
         raise EmptyDataError("syllables", "at least one syllable", "none")
-    for syllable in syllables:
-        if not FIRST_SYLLABLE <= syllable <= LAST_SYLLABLE:
-            raise TokenError("syllables", f"Hangul syllables, {FIRST_SYLLABLE} to {LAST_SYLLABLE}", repr(syllable))
-    sources = np.frombuffer(syllables.encode(), np.uint8).reshape(-1, BYTES_OF_A_SYLLABLE).astype(np.int64)
     whole = np.full((len(syllables), LONGEST_DECOMPOSITION + 2), tokenizer.padding, np.int64)
     for row, syllable in zip(whole, syllables, strict=True):
         ids = tokenizer.encode(syllable)
         row[0], row[1 : 1 + len(ids)], row[1 + len(ids)] = tokenizer.begin, ids, tokenizer.end
+    sources = np.frombuffer(syllables.encode(), np.uint8).reshape(-1, BYTES_OF_A_SYLLABLE).astype(np.int64)
     return ArrayDataset(sources, whole[:, :-1].copy(), whole[:, 1:].copy())
 
 
