@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
+from tests.mutation.mutants.attention import ATTENTION
 from tests.mutation.mutants.bert import BERT
 from tests.mutation.mutants.convolution import CONVOLUTION
+from tests.mutation.mutants.costs import COSTS
 from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.indexing import INDEXING
@@ -40,9 +42,11 @@ MUTANTS: tuple[Mutant, ...] = (
     *OTHERS,
     *NORMALIZATION,
     *RECURRENT,
+    *ATTENTION,
     *SEQUENCES,
     *BERT,
     *DECODING,
     *TRANSFORMER,
     *OPTIMIZERS,
+    *COSTS,
 )
