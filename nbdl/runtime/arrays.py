@@ -161,6 +161,29 @@ fill = Kernel(
     blocks=lambda x, value: -(-x.shape[0] // BLOCK),
 )
 
+
+@cpu_kernel
+def _clear_cpu(x, start, stop):
+    """x [N] = 0. One task an element. LLVM makes it the C library's `memset`, twice as fast where memory is far."""
+    for i in range(start, stop):
+        x[i] = 0
+
+
+@cuda_kernel
+def _clear_cuda(x):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < x.shape[0]:
+        x[i] = 0
+
+
+clear = Kernel(
+    cpu=_clear_cpu,
+    cuda=_clear_cuda,
+    tasks=lambda x: x.shape[0],
+    blocks=lambda x: -(-x.shape[0] // BLOCK),
+)
+
 # ---------------------------------------------------------------- sum of partial results
 
 
@@ -362,7 +385,10 @@ def add_to(total: Any, array: Any) -> None:
 def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
     """A new contiguous array of one repeated value."""
     result = memory.empty(shape, dtype)
-    fill(result.reshape(-1), np.array([value], dtype))
+    if type(value) is int and value == 0:  # not -0.0
+        clear(result.reshape(-1))
+    else:
+        fill(result.reshape(-1), np.array([value], dtype))
     return result
 
 
