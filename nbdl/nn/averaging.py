@@ -89,13 +89,14 @@ class AveragedModel(Module):
             for average, value in zip(own, theirs, strict=True):
                 average.copy_(self.avg_fn(average, value, self.n_averaged))
             return
-        counts = [average.is_floating_point() for average in own]  # numbers of batches are not averaged but copied
         pairs = list(zip(own, theirs, strict=True))
-        floats = [pair for pair, is_float in zip(pairs, counts, strict=True) if is_float]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
         self.multi_avg_fn([average for average, _ in floats], [value for _, value in floats], self.n_averaged)
-        for (average, value), is_float in zip(pairs, counts, strict=True):
-            if not is_float:
-                average.copy_(value)
+        for average, value in pairs:
+            if not average.is_floating_point():  # a number of batches: averaged exactly, and cut to a whole number
+                exact = average.to(np.float64)
+                self.multi_avg_fn([exact], [value.to(np.float64)], self.n_averaged)
+                average.copy_(exact)
 
 
 def _tensors(module: Module, with_buffers: bool) -> list[Tensor]:

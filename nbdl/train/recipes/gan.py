@@ -211,8 +211,8 @@ def _use_of_synthetic_digits(gan: GAN, train: Any, test: Any, seed: int) -> dict
         Option("latent", whole(1), 32, "numbers of noise a sample", "N"),
         Option("hidden", widths, (256, 256), "perceptron: widths of the hidden layers of both players", "N,N"),
         Option("features", whole(1), 64, "dcgan: channels of the layer next to the image", "N"),
-        Option("dropout", number(0, 1), 0.0, "share of the discriminator's units zeroed in training", "P"),
-        *_game_options("non-saturating", 200, 64, (0.0005, 0.001), beta1=0.5, beta2=0.99, spectral_norm="off"),
+        Option("dropout", number(0, 1), 0.3, "share of the discriminator's units zeroed in training", "P"),
+        *_game_options("non-saturating", 200, 64, (0.0005, 0.001), beta1=0.0, beta2=0.99, spectral_norm="off"),
     ),
 )
 def gan_digits(options: dict[str, Any]) -> Task:
