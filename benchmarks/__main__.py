@@ -24,6 +24,7 @@ from benchmarks import cases
 BLOCKS = 9
 BLOCK_SECONDS = 0.15
 SHORTEST_BLOCK = 20
+LONGEST_BLOCK_SECONDS = 2.0
 
 
 @dataclass
@@ -80,8 +81,9 @@ class Worker:
 def compare(topic: str, case: str, threads: int, blocks: int = BLOCKS) -> Row:
     """Runs both libraries in turn; the ratio is the median over neighbouring blocks."""
     ours, theirs = Worker("nbdl", topic, case, threads), Worker("torch", topic, case, threads)
-    estimate = max(ours.block(SHORTEST_BLOCK), theirs.block(SHORTEST_BLOCK))
+    estimate = max(ours.block(3), theirs.block(3))
     steps = max(SHORTEST_BLOCK, min(2000, int(BLOCK_SECONDS / estimate)))
+    steps = max(1, min(steps, int(LONGEST_BLOCK_SECONDS / estimate)))
     pairs = []
     for _ in range(blocks):
         pairs.append((ours.block(steps), theirs.block(steps)))

@@ -80,6 +80,23 @@ def test_grouped_queries_are_repeated_keys():
         np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_parts_take_turns(monkeypatch, is_causal):
+    """More blocks of keys than parts: each part has several."""
+    monkeypatch.setattr(plan, "BACKWARD_KEYS", 64)
+    monkeypatch.setattr(plan, "UNITS", 3)
+    plan.backward_plan.cache_clear()
+    inputs = leaves((1, 400, 8), (1, 400, 8), (1, 400, 8))
+    cotangent = Tensor(RNG.standard_normal((1, 400, 8)))
+    try:
+        got = results(ops.scaled_dot_product_attention, *inputs, cotangent=cotangent, is_causal=is_causal)
+    finally:
+        plan.backward_plan.cache_clear()
+    wanted = results(composed, *inputs, cotangent=cotangent, is_causal=is_causal)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
 def test_parts_of_one_item(monkeypatch):
     """Where there are few items, the backward pass adds up parts of dq, on the CPU and in its twin."""
     monkeypatch.setattr(plan, "BACKWARD_KEYS", 64)
