@@ -187,6 +187,26 @@ def test_summary_charges_modules_and_functions():
     assert all("forward" not in module.__dict__ for module in model.modules())
 
 
+class Stack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6)])
+        self.spare = nn.ModuleList([nn.Linear(2, 2)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_a_list_of_modules_counts_its_members():
+    found = nn.summary(Stack(), nbdl.randn(4, 6))
+    rows = {layer.name: layer for layer in found.layers}
+    assert rows["layers"].flops == found.flops == 2 * 4 * 6 * 13
+    assert rows["layers"].kept_bytes == found.kept_bytes > 0
+    assert [line.split()[-4:-3] for line in str(found).splitlines() if "called" in line] == [["called"]] * 2
+
+
 def test_kept_bytes_are_those_that_stay():
     nbdl.manual_seed(0)
     model = nn.Sequential(

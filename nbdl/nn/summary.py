@@ -35,6 +35,7 @@ class LayerSummary:
         flops: Floating-point operations of a forward pass.
         kept_bytes: Bytes that its operations keep for the backward pass, besides parameters and the input.
         calls: How often it was called.
+        used_by_others: Whether modules in it were called, though it was not: a `ModuleList`, say.
     """
 
     name: str
@@ -46,6 +47,7 @@ class LayerSummary:
     flops: int = 0
     kept_bytes: int = 0
     calls: int = 0
+    used_by_others: bool = False
 
 
 @dataclass
@@ -79,7 +81,7 @@ class ModelSummary:
         for layer in shown:
             own = layer.name.rpartition(".")[2]
             name = "  " * layer.depth + (f"{own}: {layer.type}" if own else layer.type)
-            shape = "not called" if layer.output_shape is None else str(layer.output_shape)
+            shape = "" if layer.used_by_others else str(layer.output_shape) if layer.calls else "not called"
             cells.append((name, shape, f"{layer.parameters:,}", f"{layer.flops:,}", f"{layer.kept_bytes:,}"))
         widths = [max(len(row[column]) for row in cells) for column in range(5)]
         lines = [
@@ -150,6 +152,12 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **keywords: A
     counter = _Counter(model, layers, (inputs, keywords))
     with seams.watching(operation=counter.operation), counter.following(), enable_grad():
         model(*inputs, **keywords)
+    for module, layer in reversed(layers.items()):
+        if not layer.calls:  # a list of modules: its members were called by somebody else
+            members = [layers[child] for child in module.children()]
+            layer.flops = sum(member.flops for member in members)
+            layer.kept_bytes = sum(member.kept_bytes for member in members)
+            layer.used_by_others = any(member.calls or member.used_by_others for member in members)
     nbytes = sum(parameter._array.nbytes for parameter in model.parameters())
     return ModelSummary(list(layers.values()), nbytes, depth)
 

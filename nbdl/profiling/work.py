@@ -142,6 +142,14 @@ def _rms_norm(y: Any, x: Any, weight: Any, *_: Any) -> Work:
     return Work(0, x.size * (3 + (weight is not None)))
 
 
+def _residual_layer_norm(y: Any, x: Any, residual: Any, *parameters: Any) -> Work:
+    return Work(0, x.size + _layer_norm(y, x, *parameters).others)
+
+
+def _residual_rms_norm(y: Any, x: Any, residual: Any, *parameters: Any) -> Work:
+    return Work(0, x.size + _rms_norm(y, x, *parameters).others)
+
+
 def _group_norm(y: Any, x: Any, mean: Any, variance: Any, weight: Any, bias: Any, *_: Any) -> Work:
     return Work(0, x.size * (_NORM + (weight is not None) + (bias is not None)))
 
@@ -219,6 +227,8 @@ RULES: dict[str, Rule] = {
     "LSTMOp": _lstm,
     "LayerNormOp": _layer_norm,
     "RMSNormOp": _rms_norm,
+    "ResidualLayerNormOp": _residual_layer_norm,
+    "ResidualRMSNormOp": _residual_rms_norm,
     "GroupNormOp": _group_norm,
     "BatchNormOp": _batch_norm,
     "LocalResponseNormOp": _local_response_norm,
