@@ -59,7 +59,7 @@ ATTENTION = (
     ),
     *bugs(
         "ops/attention/rows.py",
-        ("sign", "        drow[j] = scale * (p * (drow[j] - delta))", "        drow[j] = scale * (p * (drow[j] + delta))",
+        ("sign", "drow[j] = scale * (p * (drow[j] - delta))", "drow[j] = scale * (p * (drow[j] + delta))",
          gradients(ROW + "]")),
         ("index", "row[j] = scale * row[j] + bias[j * step]", "row[j] = scale * row[j] + bias[j]",
          forward(ROW + ":additive")),
