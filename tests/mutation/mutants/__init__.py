@@ -9,6 +9,7 @@ from tests.mutation.mutants.convolution import CONVOLUTION
 from tests.mutation.mutants.costs import COSTS
 from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
+from tests.mutation.mutants.fused import FUSED
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
 from tests.mutation.mutants.losses import LOSSES, SOFTMAX
@@ -41,6 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *SHUFFLES,
     *OTHERS,
     *NORMALIZATION,
+    *FUSED,
     *RECURRENT,
     *ATTENTION,
     *SEQUENCES,

@@ -198,13 +198,13 @@ RUNTIME = (
         "runtime/gemm/product.py",
         (
             "missing barrier",
-            "            b_piece[inner, column] = value\n        cuda.syncthreads()\n",
-            "            b_piece[inner, column] = value\n",
+            "                b_piece[inner, column] = value\n            cuda.syncthreads()\n",
+            "                b_piece[inner, column] = value\n",
             "tests/test_gemm.py -k cuda_twin",
         ),
         (
             "missing barrier",
-            "b_piece[inner, own_column + j]\n        cuda.syncthreads()\n",
+            "b_piece[inner, own_column + j]\n            cuda.syncthreads()\n",
             "b_piece[inner, own_column + j]\n",
             "tests/test_gemm.py -k cuda_twin",
         ),

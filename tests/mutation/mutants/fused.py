@@ -1,0 +1,155 @@
+"""Bugs in operations that do the work of two, and in rotary positions."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import bugs, forward, gradients, twins
+
+TOGETHER = "tests/test_fused.py -k activation_are_those_apart"
+SUMS = "tests/test_fused.py -k a_sum_with_a_norm"
+
+FUSED = (
+    *bugs(
+        "runtime/gemm/bending.py",
+        (
+            "index",
+            "                slopes = advance(line, to_slope)",
+            "                slopes = advance(c, to_slope)",
+            TOGETHER,
+        ),
+        (
+            "bound",
+            "        for i in range(rows):",
+            "        for i in range(rows - 1):",
+            TOGETHER,
+        ),
+    ),
+    *bugs(
+        "runtime/gemm/blocks.py",
+        (
+            "missing term",
+            "                bend_block(bend, columns, rows, block_c, c_column, to_slope)",
+            "                bend_block(bend, columns, rows, block_c, c_column, 0)",
+            TOGETHER,
+        ),
+        (
+            "reduction",
+            "                    if last and bend != 0:",
+            "                    if bend != 0:",
+            TOGETHER,
+        ),
+        (
+            "wrong axis",
+            "                bend_block(bend, 1, columns, block_c, 0, to_slope)",
+            "                bend_block(bend, 1, rows, block_c, 0, to_slope)",
+            TOGETHER,
+        ),
+    ),
+    *bugs(
+        "runtime/gemm/product.py",
+        (
+            "index",
+            "                        c[at + c_size] = slope",
+            "                        c[at + m * n - n] = slope",
+            twins("linear_gelu"),
+        ),
+    ),
+    *bugs(
+        "ops/matmul/linear.py",
+        (
+            "missing term",
+            "    return dh * slope",
+            "    return dh",
+            gradients("linear_gelu"),
+        ),
+    ),
+    *bugs(
+        "ops/rotary.py",
+        (
+            "sign",
+            "                y[target + i] = left * c - right * s",
+            "                y[target + i] = left * c + right * s",
+            forward("rotary"),
+        ),
+        (
+            "sign",
+            "        return rotated(dy, ctx.table, -1, ctx.interleaved), None, None",
+            "        return rotated(dy, ctx.table, 1, ctx.interleaved), None, None",
+            gradients("rotary"),
+        ),
+        (
+            "index",
+            "                y[target + i + i + np.uint64(1)] = right * c + left * s",
+            "                y[target + i + np.uint64(1)] = right * c + left * s",
+            forward("rotary"),
+        ),
+        (
+            "wrong axis",
+            "        row = np.uint64(a * sizes[TABLE_A] + t)",
+            "        row = np.uint64(b * sizes[TABLE_A] + t)",
+            forward("rotary"),
+        ),
+        (
+            "missing term",
+            "    return (turns - type(turns)(math.floor(turns))) + fma(position, low, rest)",
+            "    return turns - type(turns)(math.floor(turns))",
+            "tests/test_fused.py -k far_positions",
+        ),
+        (
+            "index",
+            "        y[target + step * i + apart] = right * c + left * s",
+            "        y[target + step * i + 1] = right * c + left * s",
+            twins("rotary"),
+        ),
+    ),
+    *bugs(
+        "ops/activation/swiglu.py",
+        (
+            "missing term",
+            "    return up * fma(silu, type(gate)(1) - sigmoid, sigmoid), silu",
+            "    return up * sigmoid, silu",
+            gradients("swiglu"),
+        ),
+        (
+            "constant",
+            "    if i < y.size:",
+            "    if i < y.size - 1:",
+            twins("swiglu"),
+        ),
+    ),
+    *bugs(
+        "ops/normalization/residual.py",
+        (
+            "missing barrier",
+            "    cuda.syncthreads()  # every thread reads the row's first element\n",
+            "",
+            twins("residual_layer_norm"),
+        ),
+        (
+            "missing term",
+            "            _add_row(dx, dtotal, row + 1, dx)\n",
+            "",
+            SUMS,
+        ),
+        (
+            "bound",
+            "        if last % 2 == 0:",
+            "        if last % 2 == 1:",
+            SUMS,
+        ),
+        (
+            "missing term",
+            "rstd, dx, chunk, dweight)\n            _add_row(dx, dtotal, row, dx)",
+            "rstd, dx, chunk, dweight)",
+            SUMS,
+        ),
+    ),
+    *bugs(
+        "ops/softmax.py",
+        (
+            "bound",
+            "unsigned(last * d)):\n            flat[i] = short_exp(flat[i])",
+            "unsigned(last * d - 1)):\n            flat[i] = short_exp(flat[i])",
+            forward("softmax"),
+        ),
+    ),
+)
