@@ -183,7 +183,7 @@ class ClozeModel:
         >>> windows = np.array([[0, 1, 2, 0, 1, 2, 0, 1, 2]])
         >>> model = ClozeModel(windows, size=4, reach=1)
         >>> model.probabilities(np.array([[0, 3, 2]]), np.array([1]), np.array([1]), mask=3).round(2)
-        array([0.87])
+        array([0.96])
     """
 
     def __init__(self, windows: np.ndarray, size: int, reach: int) -> None:

@@ -87,7 +87,7 @@ def from_huggingface(folder: str | os.PathLike[str], *, strict: bool = True, tok
         >>> config = nbdl.models.BERTConfig(vocabulary=50, context=8, width=16, layers=1, heads=2)
         >>> nbdl.interop.to_huggingface(nbdl.models.BERT(config), folder)
         >>> nbdl.interop.from_huggingface(folder).model
-        BERT(50 tokens, context 8, 1 layers of 2 heads, 16 wide, 4,528 parameters)
+        BERT(50 tokens, context 8, 1 layers of 2 heads, 16 wide, 4,544 parameters)
     """
     root = Path(folder)
     config = _read_config(root)
