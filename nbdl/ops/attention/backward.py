@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.ops.attention.forward import attention_work, multiply_scores, multiply_values, pack_rows
+from nbdl.ops.attention.forward import attention_work, multiply_scores, multiply_values
 from nbdl.ops.attention.rows import (
     ROW,
     add_bias,
-    copy_row,
     dot,
     drop,
     fill_row,
@@ -38,7 +37,7 @@ from nbdl.ops.attention.rows import (
     strided_dot,
 )
 from nbdl.runtime.cuda.primitives import WARP
-from nbdl.runtime.gemm import multiply_panel, pack_columns, register_tile_driver
+from nbdl.runtime.gemm import multiply_panel, pack_columns, pack_rows, register_tile_driver
 from nbdl.runtime.jit import Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer, tile_rows, vector_lanes
 from nbdl.runtime.vecmath import exp
@@ -139,7 +138,7 @@ def _attention_backward_cpu(
             pack_columns(block_v, v_inner, v_row, columns, many, width, values_panels)
             b_k, b_k_row = block_k, k_row
             if copy_k:
-                pack_rows(block_k, k_row, k_inner, many, features, packed_k, q_width)
+                pack_rows(block_k, k_row, k_inner, many, features, packed_k, q_width, 1)
                 b_k, b_k_row = packed_k, q_width
             for j in range(many):
                 fill_row(advance(block_dk, j * dk_row), 0, features, zero)
@@ -152,11 +151,11 @@ def _attention_backward_cpu(
                     seen = min(many, first_key + rows - 1)
                     x, x_row, x_inner = pointer(q, places[problem, 0] + top * q_row), q_row, q_inner
                     if copy_q:
-                        pack_rows(x, x_row, x_inner, rows, features, packed_q, q_width)
+                        pack_rows(x, x_row, x_inner, rows, features, packed_q, q_width, 1)
                         x, x_row, x_inner = packed_q, q_width, 1
                     g, g_row, g_inner = pointer(dy, places[problem, 5] + top * dy_row), dy_row, dy_inner
                     if copy_dy:
-                        pack_rows(g, g_row, g_inner, rows, columns, packed_dy, v_width)
+                        pack_rows(g, g_row, g_inner, rows, columns, packed_dy, v_width, 1)
                         g, g_row, g_inner = packed_dy, v_width, 1
                     multiply_scores(rows, seen, first_key, features, x, x_row, x_inner, keys_panels, scores, scores_row)
                     multiply_scores(
@@ -181,7 +180,9 @@ def _attention_backward_cpu(
                             drop(drow, looked_at, words, random, threshold, keep_scale, zero)
                         score_gradients(row, drow, end, factor, one if wants_dbias else scale, logarithm, delta)
                         if wants_dbias:
-                            copy_row(drow, pointer(dbias, absolute * keys + left), looked_at)
+                            target = pointer(dbias, absolute * keys + left)
+                            for j in range(looked_at):
+                                target[j] = drow[j]
                             scale_row(drow, looked_at, scale)
                         if threshold > 0:
                             drop(row, looked_at, words, random, threshold, keep_scale, zero)

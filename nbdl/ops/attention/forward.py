@@ -34,25 +34,12 @@ from nbdl.ops.attention.rows import (
 )
 from nbdl.ops.reduction.fold import maximum
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
-from nbdl.runtime.gemm import multiply_panel, multiply_row, pack_columns, register_tile_driver
+from nbdl.runtime.gemm import multiply_panel, multiply_row, pack_columns, pack_rows, register_tile_driver
 from nbdl.runtime.jit import Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer, tile_rows, vector_lanes
 from nbdl.runtime.vecmath import exp, log
 
 # ---------------------------------------------------------------- pieces
-
-
-@cpu_function
-def pack_rows(x, x_row, x_inner, rows, columns, packed, packed_row):
-    """packed [rows, columns] = x of any strides."""
-    for i in range(rows):
-        source, target = advance(x, i * x_row), advance(packed, i * packed_row)
-        if x_inner == 1:
-            for j in range(columns):
-                target[j] = source[j]
-        else:
-            for j in range(columns):
-                target[j] = source[j * x_inner]
 
 
 @cpu_function
@@ -164,7 +151,7 @@ def _attention_cpu(
                 packed = problem // group
                 pack_columns(item_k, k_inner, k_row, features, keys, width, packed_keys)
                 if copy_v:
-                    pack_rows(item_v, v_row, v_inner, keys, columns, packed_values, v_width)
+                    pack_rows(item_v, v_row, v_inner, keys, columns, packed_values, v_width, 1)
             values, values_row = (packed_values, v_width) if copy_v else (item_v, v_row)
             visible = min(keys, top + rows) if causal else keys
             for left in range(0, visible, block_keys):

@@ -31,13 +31,6 @@ def fill_row(row, first, last, value):
 
 
 @cpu_function
-def copy_row(source, target, size):
-    """target [size] = source."""
-    for j in range(size):
-        target[j] = source[j]
-
-
-@cpu_function
 def scale_row(row, size, factor):
     """row [size] *= factor."""
     for j in range(size):

@@ -75,7 +75,7 @@ def pack_columns(b, b_inner, b_column, depth, columns, width, panels):
 
 
 @cpu_function
-def _pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner):
+def pack_rows(a, a_row, a_inner, rows, depth, packed, packed_row, packed_inner):
     """Puts a [rows, depth] of any strides into packed [rows, depth], whose strides order the loops."""
     if packed_inner == 1:
         for i in range(rows):
@@ -117,7 +117,7 @@ def _multiply_block(
                     block_row, block_inner = 1, (rows // lanes) // 2 * 2 * lanes + 3 * lanes
                 else:
                     block_row, block_inner = (steps // lanes) // 2 * 2 * lanes + 3 * lanes, 1
-                _pack_rows(block_a, a_row, a_inner, rows, steps, packed_a, block_row, block_inner)
+                pack_rows(block_a, a_row, a_inner, rows, steps, packed_a, block_row, block_inner)
                 block_a = packed_a
             last = start + steps == k
             for left in range(0, n, width):
