@@ -17,10 +17,10 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import nbdl
 
-from . import black_box, cost, data_hunger, overfitting, since_then, strengths
+from . import black_box, cost, data_hunger, gan, overfitting, since_then, strengths
 from .experiment import EXPERIMENTS, save
 
-LABS = (strengths, overfitting, data_hunger, cost, black_box, since_then)
+LABS = (strengths, overfitting, data_hunger, cost, black_box, gan, since_then)
 
 
 def main() -> None:
