@@ -9,13 +9,13 @@ Understanding", section 3.1 and appendix A.1.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
 from nbdl.data.loader import DataLoader, check_count
+from nbdl.data.ngrams import looked_up
 from nbdl.data.order import RandomStream
 
 MASKED, DRAWN = 0.8, 0.1  # the rest stays as it is
@@ -233,19 +233,11 @@ class ClozeModel:
                 token = shown[rows, np.where(inside, beside, 0)]
                 usable &= inside & (token != mask)
                 codes = codes * self.size + token
-            seen = _looked_up(codes, known, counts)
-            new = _looked_up(codes, known, kinds)
-            together = _looked_up(codes * self.size + targets, grams, gram_counts)
+            seen = looked_up(codes, known, counts)
+            new = looked_up(codes, known, kinds)
+            together = looked_up(codes * self.size + targets, grams, gram_counts)
             p = np.where(usable & (seen > 0), (together + new * p) / np.maximum(seen + new, 1), p)
         return p
 
     def __repr__(self) -> str:
         return f"ClozeModel({self.reach} tokens on each side, {self.size} tokens)"
-
-
-def _looked_up(codes: np.ndarray, known: np.ndarray, values: np.ndarray) -> Any:
-    """The value of each code, 0 for those that are not known."""
-    if len(known) == 0:
-        return np.zeros(len(codes), np.int64)
-    places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    return np.where(known[places] == codes, values[places], 0)

@@ -74,9 +74,9 @@ class NgramModel:
         p = np.full(len(text), 1 / self.size)
         for length, (known, counts, kinds, grams, gram_counts) in enumerate(self._counts):
             contexts = _codes(joined[self.order - 1 - length :], length, self.size)
-            seen = _looked_up(contexts, known, counts)
-            new = _looked_up(contexts, known, kinds)
-            together = _looked_up(contexts * self.size + text, grams, gram_counts)
+            seen = looked_up(contexts, known, counts)
+            new = looked_up(contexts, known, kinds)
+            together = looked_up(contexts * self.size + text, grams, gram_counts)
             p = np.where(seen > 0, (together + new * p) / np.maximum(seen + new, 1), p)
         return p
 
@@ -99,8 +99,10 @@ def _codes(tokens: np.ndarray, length: int, size: int) -> np.ndarray:
     return codes
 
 
-def _looked_up(codes: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+def looked_up(codes: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The value of each code, 0 for those that are not known."""
+    if len(known) == 0:
+        return np.zeros(len(codes), values.dtype)
     places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
     return np.where(known[places] == codes, values[places], 0)
 
