@@ -67,6 +67,7 @@ from nbdl.nn.loss import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from nbdl.nn.model_summary import LayerSummary, ModelSummary, summary
 from nbdl.nn.module import Module
 from nbdl.nn.normalization import (
     BatchNorm1d,
@@ -116,7 +117,6 @@ from nbdl.nn.pooling import (
 from nbdl.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from nbdl.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from nbdl.nn.shape import Flatten, Unflatten
-from nbdl.nn.summary import LayerSummary, ModelSummary, summary
 from nbdl.nn.swiglu import SwiGLU
 from nbdl.nn.transformer import (
     Transformer,

@@ -1,6 +1,6 @@
 """What a model costs: operations counted, time and memory of every kernel measured, the limits of the machine."""
 
-from nbdl.profiling.profile import profile
+from nbdl.profiling.profiler import profile
 from nbdl.profiling.recorder import Event
 from nbdl.profiling.roofline import Roofline, measure_roofline
 from nbdl.profiling.work import Work

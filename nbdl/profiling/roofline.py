@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.profiling.drawing import draw_roofline
-from nbdl.profiling.profile import profile
+from nbdl.profiling.profiler import profile
 from nbdl.profiling.recorder import OPERATION
 from nbdl.runtime import arrays, memory, philox
 from nbdl.runtime.checks import check_int
