@@ -88,7 +88,7 @@ class Milestones(Callback):
         Option("dropout", number(0, 1), 0.1, "share of embeddings and of what layers add zeroed in training", "P"),
         Option("weight_decay", number(0), 0.1, "pull of the matrices towards 0", "X"),
         Option("clip_norm", number(0, open_low=True), 1.0, "largest norm of a gradient", "X"),
-        *(option for option in descent_options(epochs=6, batch=16, rate=0.003) if option.name != "optimizer"),
+        *(option for option in descent_options(epochs=2, batch=16, rate=0.003) if option.name != "optimizer"),
     ),
 )
 def gpt_text(options: dict[str, Any]) -> Task:
