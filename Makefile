@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx parity gpu gpu-free nightly mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx parity wasm gpu gpu-free nightly mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
 	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
+	@echo "make wasm       compile kernels to WebAssembly and run them"
 	@echo "make mutants    plant bugs in kernels, one at a time, and count how many the tests catch"
 	@echo "make clean      remove everything that make made"
 
@@ -57,7 +58,7 @@ demo: $(READY)/core
 	$(BIN)/nbdl train mlp-digits
 
 test: $(READY)/core $(READY)/dev
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not ptx and not parity and not site and not gpu"
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not ptx and not parity and not wasm and not site and not gpu"
 
 lint: $(READY)/core $(READY)/dev
 	$(BIN)/ruff format --check .
@@ -95,10 +96,13 @@ ptx: $(READY)/core $(READY)/dev $(READY)/ptx
 parity: $(READY)/core $(READY)/dev $(READY)/parity
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m parity
 
+wasm: $(READY)/core $(READY)/dev $(READY)/wasm
+	$(BIN)/python -m pytest -m wasm
+
 gpu: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m gpu
 
-gpu-free: lint test simt ptx parity docs-test
+gpu-free: lint test simt ptx parity wasm docs-test
 
 nightly: $(READY)/core $(READY)/dev
 	$(BIN)/nbdl gradcheck --examples 10000 --seed $$(date +%Y%m%d)
@@ -111,7 +115,7 @@ mutants: $(READY)/core $(READY)/dev
 # Newer versions of everything: resolve without the old constraints, then write down what came. The nvidia packages that
 # matter are pinned in pyproject.toml; the others must follow the build of PyTorch that a machine gets.
 constraints: $(READY)/venv
-	$(PIP) --upgrade --upgrade-strategy eager --editable '.[examples]' --group dev --group docs --group ptx --group parity
+	$(PIP) --upgrade --upgrade-strategy eager --editable '.[examples]' --group dev --group docs --group ptx --group parity --group wasm
 	@{ sed '/^[^#]/,$$d' constraints.txt; \
 	   $(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v '^nvidia-' | sed 's/+.*//' | LC_ALL=C sort -f; \
 	 } > constraints.new && mv constraints.new constraints.txt

@@ -69,9 +69,9 @@ def bending_address(curve: Any, dtype: np.dtype) -> int:
     )
     function._cache = StampedCache(body, "bending")
     function.compile()
-    _COMPILED.append(function)
+    CURVES[function.address] = curve, function
     return function.address
 
 
-_COMPILED: list[Any] = []
-"""The functions behind the addresses: their code must not be freed."""
+CURVES: dict[int, tuple[Any, Any]] = {}
+"""The curve behind each address, and its compiled function, whose code must not be freed."""
