@@ -104,23 +104,23 @@ def test_a_test_hides_the_same_every_time():
 
 
 def test_a_cloze_model_counts():
-    windows = np.array([[0, 5, 6, 7, 5, 6, 7, 5, 8, 7]])
+    windows = np.array([[0, 5, 6, 7, 5, 6, 7, 5, 8, 9]])
     shown = np.array([[0, 5, MASK, 7, 5, MASK, 7]])
     places, targets = np.array([2, 5]), np.array([6, 8])
-    size = 9
+    size, kinds, total = 10, 6, 10
     unigram = data.ClozeModel(windows, size, reach=0).probabilities(shown, places, targets, MASK)
-    kinds, total = 5, 10
     expected = [(2 + kinds / size) / (total + kinds), (1 + kinds / size) / (total + kinds)]
     np.testing.assert_allclose(unigram, expected)
-    # After 5: 6 twice, 8 once, of two kinds. Between 5 and 7: the same.
+    # After 5: 6 twice, 8 once, of two kinds. Between 5 and 7: 6 twice.
     left = [(2 + 2 * expected[0]) / 5, (1 + 2 * expected[1]) / 5]
-    both = [(2 + 2 * left[0]) / 5, (1 + 2 * left[1]) / 5]
+    both = [(2 + 1 * left[0]) / 3, (0 + 1 * left[1]) / 3]
     model = data.ClozeModel(windows, size, reach=1)
     np.testing.assert_allclose(model.probabilities(shown, places, targets, MASK), both)
 
 
 def test_hidden_neighbours_and_edges_are_passed_over():
     windows = random_windows(30)
+    windows[::2, ::2] = MASK  # as if what is counted in were hidden too
     one, far = (data.ClozeModel(windows, SIZE, reach) for reach in (0, 2))
     alone = np.array([[MASK]])
     p = far.probabilities(alone, np.array([0]), np.array([9]), MASK)
