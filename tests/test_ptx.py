@@ -52,6 +52,7 @@ def run_everything():
         getattr(optim, name)([parameter], lr=0.1).step()
         optim.clip_grad_norm_([parameter], 0.5)
         optim.clip_grad_value_([parameter], 0.1)
+    optim.average_([Tensor(np.zeros(3, np.float32))], [Tensor(np.ones(3, np.float32))], 0.5)
     table, ids = Tensor(np.ones((5, 3), np.float32)), Tensor(np.array([1, 1, 4]))
     ops.embedding(ids, table, max_norm=0.5)
     ops.embedding(ids, table.requires_grad_(), scale_grad_by_freq=True).sum().backward()

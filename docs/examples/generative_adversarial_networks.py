@@ -1,4 +1,4 @@
-"""Generative adversarial networks: the game, why a loss saturates, a ring, digits on demand."""
+"""Generative adversarial networks: the game, a loss that saturates, a ring, digits."""
 
 # --8<-- [start:optimal]
 import numpy as np

@@ -10,6 +10,7 @@ from tests.mutation.mutants.costs import COSTS
 from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.fused import FUSED
+from tests.mutation.mutants.gan import ADVERSARIAL
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
 from tests.mutation.mutants.losses import LOSSES, SOFTMAX
@@ -50,5 +51,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *DECODING,
     *TRANSFORMER,
     *OPTIMIZERS,
+    *ADVERSARIAL,
     *COSTS,
 )
