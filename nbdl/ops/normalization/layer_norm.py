@@ -132,16 +132,22 @@ layer_norm_forward = Kernel(
 
 
 @scalar
-def _write_row(dy, x, row, weight, mu, r, mean_g, mean_gx, dx):
-    for j in range(unsigned(x.shape[1])):
-        dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+def _write_row(dtotal, dy, x, row, weight, mu, r, mean_g, mean_gx, dx):
+    if dtotal is None:
+        for j in range(unsigned(x.shape[1])):
+            dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+    else:
+        for j in range(unsigned(x.shape[1])):
+            back = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+            dx[row, j] = dtotal[row, j] + back
 
 
 @scalar
-def denormalize_row(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+def denormalize_row(dtotal, dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
     """dx for a row, and what the row adds to the gradients of weight and bias, [K, D] by chunks of rows.
 
-    All that is summed is summed while the row is read for the first time.
+    All that is summed is summed while the row is read for the first time. What arrived for x on another way, dtotal, is
+    added, if it is not None.
     """
     share = x.dtype.type(1) / x.dtype.type(x.shape[1])
     mu, r = mean[row], rstd[row]
@@ -154,11 +160,11 @@ def denormalize_row(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
         sum_gx += g * normal
         dweight[chunk, j] += dy[row, j] * normal
         dbias[chunk, j] += dy[row, j]
-    _write_row(dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
+    _write_row(dtotal, dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
 
 
 @scalar
-def denormalize_two_rows(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+def denormalize_two_rows(dtotal, dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
     """The same for a row and the next: the sums over rows are read and written half as often."""
     below = row + 1
     share = x.dtype.type(1) / x.dtype.type(x.shape[1])
@@ -179,12 +185,12 @@ def denormalize_two_rows(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbi
         sum_gx_below += g_below * normal_below
         dweight[chunk, j] += dy[row, j] * normal + dy[below, j] * normal_below
         dbias[chunk, j] += dy[row, j] + dy[below, j]
-    _write_row(dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
-    _write_row(dy, x, below, weight, mu_below, r_below, sum_g_below * share, sum_gx_below * share, dx)
+    _write_row(dtotal, dy, x, row, weight, mu, r, sum_g * share, sum_gx * share, dx)
+    _write_row(dtotal, dy, x, below, weight, mu_below, r_below, sum_g_below * share, sum_gx_below * share, dx)
 
 
 @cuda_device
-def denormalize_row_cuda(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
+def denormalize_row_cuda(dtotal, dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias):
     """As the CPU's, by the threads of a block; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
     d = x.shape[1]
     share = x.dtype.type(1) / x.dtype.type(d)
@@ -201,7 +207,8 @@ def denormalize_row_cuda(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbi
     mean_g = block_sum(sum_g) * share
     mean_gx = block_sum(sum_gx) * share
     for j in range(cuda.threadIdx.x, d, BLOCK):
-        dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+        back = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))
+        dx[row, j] = back if dtotal is None else dtotal[row, j] + back
 
 
 @cpu_kernel
@@ -220,9 +227,9 @@ def _layer_norm_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbias, star
             for each in range(row, row + 2):
                 fetch_row(dy, each)
                 fetch_row(x, each)
-            denormalize_two_rows(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
+            denormalize_two_rows(None, dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
         if last % 2 == 0:
-            denormalize_row(dy, x, last, weight, mean, rstd, dx, chunk, dweight, dbias)
+            denormalize_row(None, dy, x, last, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 @cuda_kernel
@@ -234,7 +241,7 @@ def _layer_norm_backward_cuda(dy, x, weight, mean, rstd, dx, dweight, dbias):
         dweight[chunk, j] = 0
         dbias[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        denormalize_row_cuda(dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
+        denormalize_row_cuda(None, dy, x, row, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 layer_norm_backward = Kernel(

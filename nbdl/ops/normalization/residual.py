@@ -143,12 +143,9 @@ def _residual_layer_norm_backward_cpu(dtotal, dy, total, weight, mean, rstd, dx,
                 fetch_row(dtotal, each)
                 fetch_row(dy, each)
                 fetch_row(total, each)
-            denormalize_two_rows(dy, total, row, weight, mean, rstd, dx, chunk, dweight, dbias)
-            _add_row(dx, dtotal, row, dx)
-            _add_row(dx, dtotal, row + 1, dx)
+            denormalize_two_rows(dtotal, dy, total, row, weight, mean, rstd, dx, chunk, dweight, dbias)
         if last % 2 == 0:
-            denormalize_row(dy, total, last, weight, mean, rstd, dx, chunk, dweight, dbias)
-            _add_row(dx, dtotal, last, dx)
+            denormalize_row(dtotal, dy, total, last, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 @cuda_kernel
@@ -160,8 +157,7 @@ def _residual_layer_norm_backward_cuda(dtotal, dy, total, weight, mean, rstd, dx
         dweight[chunk, j] = 0
         dbias[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        denormalize_row_cuda(dy, total, row, weight, mean, rstd, dx, chunk, dweight, dbias)
-        _add_row_cuda(dx, dtotal, row, dx)
+        denormalize_row_cuda(dtotal, dy, total, row, weight, mean, rstd, dx, chunk, dweight, dbias)
 
 
 residual_layer_norm_backward = Kernel(
@@ -186,8 +182,7 @@ def _residual_rms_norm_backward_cpu(dtotal, dy, total, weight, rstd, dx, dweight
             fetch_row(dtotal, row)
             fetch_row(dy, row)
             fetch_row(total, row)
-            unscale_row(dy, total, row, weight, rstd, dx, chunk, dweight)
-            _add_row(dx, dtotal, row, dx)
+            unscale_row(dtotal, dy, total, row, weight, rstd, dx, chunk, dweight)
 
 
 @cuda_kernel
@@ -198,8 +193,7 @@ def _residual_rms_norm_backward_cuda(dtotal, dy, total, weight, rstd, dx, dweigh
     for j in range(cuda.threadIdx.x, d, BLOCK):
         dweight[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        unscale_row_cuda(dy, total, row, weight, rstd, dx, chunk, dweight)
-        _add_row_cuda(dx, dtotal, row, dx)
+        unscale_row_cuda(dtotal, dy, total, row, weight, rstd, dx, chunk, dweight)
 
 
 residual_rms_norm_backward = Kernel(

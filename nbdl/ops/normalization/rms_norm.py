@@ -101,8 +101,11 @@ rms_norm_forward = Kernel(
 
 
 @scalar
-def unscale_row(dy, x, row, weight, rstd, dx, chunk, dweight):
-    """dx for a row, and what the row adds to the gradient of weight, [K, D] by chunks of rows."""
+def unscale_row(dtotal, dy, x, row, weight, rstd, dx, chunk, dweight):
+    """dx for a row, and what the row adds to the gradient of weight, [K, D] by chunks of rows.
+
+    What arrived for x on another way, dtotal, is added, if it is not None.
+    """
     d = unsigned(x.shape[1])
     r = rstd[row]
     products = x.dtype.type(0)
@@ -110,12 +113,16 @@ def unscale_row(dy, x, row, weight, rstd, dx, chunk, dweight):
         products += dy[row, j] * weight[j] * x[row, j]
         dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
     back = products * r * r / x.dtype.type(x.shape[1])
-    for j in range(d):
-        dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+    if dtotal is None:
+        for j in range(d):
+            dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+    else:
+        for j in range(d):
+            dx[row, j] = dtotal[row, j] + r * (dy[row, j] * weight[j] - x[row, j] * back)
 
 
 @cuda_device
-def unscale_row_cuda(dy, x, row, weight, rstd, dx, chunk, dweight):
+def unscale_row_cuda(dtotal, dy, x, row, weight, rstd, dx, chunk, dweight):
     """As the CPU's, by the threads of a block; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
     d = x.shape[1]
     r = rstd[row]
@@ -125,7 +132,8 @@ def unscale_row_cuda(dy, x, row, weight, rstd, dx, chunk, dweight):
         dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
     back = block_sum(products) * r * r / x.dtype.type(d)
     for j in range(cuda.threadIdx.x, d, BLOCK):
-        dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+        own = r * (dy[row, j] * weight[j] - x[row, j] * back)
+        dx[row, j] = own if dtotal is None else dtotal[row, j] + own
 
 
 @cpu_kernel
@@ -138,7 +146,7 @@ def _rms_norm_backward_cpu(dy, x, weight, rstd, dx, dweight, start, stop):
         for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
             fetch_row(dy, row)
             fetch_row(x, row)
-            unscale_row(dy, x, row, weight, rstd, dx, chunk, dweight)
+            unscale_row(None, dy, x, row, weight, rstd, dx, chunk, dweight)
 
 
 @cuda_kernel
@@ -149,7 +157,7 @@ def _rms_norm_backward_cuda(dy, x, weight, rstd, dx, dweight):
     for j in range(cuda.threadIdx.x, d, BLOCK):
         dweight[chunk, j] = 0
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-        unscale_row_cuda(dy, x, row, weight, rstd, dx, chunk, dweight)
+        unscale_row_cuda(None, dy, x, row, weight, rstd, dx, chunk, dweight)
 
 
 rms_norm_backward = Kernel(
