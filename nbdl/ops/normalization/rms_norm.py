@@ -101,6 +101,16 @@ rms_norm_forward = Kernel(
 
 
 @scalar
+def _write_row(dtotal, dy, x, row, weight, r, back, dx):
+    if dtotal is None:
+        for j in range(unsigned(x.shape[1])):
+            dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
+    else:
+        for j in range(unsigned(x.shape[1])):
+            dx[row, j] = dtotal[row, j] + r * (dy[row, j] * weight[j] - x[row, j] * back)
+
+
+@scalar
 def unscale_row(dtotal, dy, x, row, weight, rstd, dx, chunk, dweight):
     """dx for a row, and what the row adds to the gradient of weight, [K, D] by chunks of rows.
 
@@ -110,15 +120,12 @@ def unscale_row(dtotal, dy, x, row, weight, rstd, dx, chunk, dweight):
     r = rstd[row]
     products = x.dtype.type(0)
     for j in range(d):
-        products += dy[row, j] * weight[j] * x[row, j]
-        dweight[chunk, j] += dy[row, j] * (x[row, j] * r)
-    back = products * r * r / x.dtype.type(x.shape[1])
-    if dtotal is None:
-        for j in range(d):
-            dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)
-    else:
-        for j in range(d):
-            dx[row, j] = dtotal[row, j] + r * (dy[row, j] * weight[j] - x[row, j] * back)
+        normal = x[row, j] * r
+        products += dy[row, j] * weight[j] * normal
+        dweight[chunk, j] += dy[row, j] * normal
+    share = x.dtype.type(1) / x.dtype.type(x.shape[1])
+    back = products * (r * share)
+    _write_row(dtotal, dy, x, row, weight, r, back, dx)
 
 
 @cuda_device
