@@ -84,7 +84,7 @@ def _steps(form: Form, itemsize: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _places(*tables: tuple[tuple[int, ...], tuple[int, ...], int]) -> np.ndarray:
     """[P, N]: the places of N arrays' matrices, counted with the last of the leading dimensions fastest.
 
@@ -176,7 +176,7 @@ def _must_copy(steps: tuple[int, ...], columns: int, itemsize: int) -> bool:
     return steps[-1] != 1 or columns % (vector_unit().bytes // itemsize) != 0 or steps[-2] * itemsize >= FAR_ROW
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=512)
 def forward_plan(
     q_shape: tuple[int, ...], q_strides: tuple[int, ...], k_shape: tuple[int, ...], k_strides: tuple[int, ...],
     v_shape: tuple[int, ...], v_strides: tuple[int, ...], mask: Form | None, mask_itemsize: int,
@@ -228,7 +228,7 @@ def forward_plan(
     )
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=512)
 def backward_plan(
     q_shape: tuple[int, ...], q_strides: tuple[int, ...], k_shape: tuple[int, ...], k_strides: tuple[int, ...],
     v_shape: tuple[int, ...], v_strides: tuple[int, ...], mask: Form | None, mask_itemsize: int,
