@@ -69,6 +69,9 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
 
 # ---------------------------------------------------------------- gather
 
+MOVED = 4
+"""Elements that vectors move or add in the time of one scalar operation: a second thread must be worth its start."""
+
 
 @cpu_kernel
 def _gather_rows_cpu(x, ids, y, start, stop):
@@ -99,7 +102,7 @@ gather_rows = Kernel(
     cpu=_gather_rows_cpu,
     cuda=_gather_rows_cuda,
     tasks=lambda x, ids, y: x.shape[0] * ids.shape[0],
-    work=lambda x, ids, y: y.size,
+    work=lambda x, ids, y: y.size // MOVED,
 )
 
 FEWEST_COLUMNS = 32
@@ -209,7 +212,7 @@ _add_rows = Kernel(
     cpu=_add_rows_cpu,
     cuda=_add_rows_cuda,
     tasks=lambda dy, ids, dx, skip, columns, ranges: dx.shape[0] * -(-dx.shape[2] // columns) * ranges,
-    work=lambda dy, *_: dy.size,
+    work=lambda dy, *_: dy.size // MOVED,
 )
 
 
