@@ -57,7 +57,7 @@ def take_apart(model: models.Seq2SeqTransformer, syllables: str, tokenizer: jamo
     (
         Option("epochs", whole(1), 50, "passes over the training data", "N"),
         Option("batch_size", whole(1), 128, "syllables a step", "N"),
-        Option("learning_rate", number(0, open_low=True), 0.003, "size of a step at its largest", "RATE"),
+        Option("learning_rate", number(0, open_low=True), 0.002, "size of a step at its largest", "RATE"),
         Option("weight_decay", number(0), 0.1, "how fast weights shrink", "X"),
         Option("clip_norm", number(0, open_low=True), 1.0, "largest norm of a gradient", "X"),
         Option("width", whole(1), 64, "size of a token's vector", "N"),
