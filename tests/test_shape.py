@@ -1,6 +1,7 @@
 """What the spec rows of the shape family do not say: sharing of memory, methods, PyTorch's rules in every argument."""
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -227,3 +228,22 @@ def test_a_view_of_channels_last_memory_is_a_copy():
     np.testing.assert_array_equal(by_view.numpy(), x.grad.numpy())
     with pytest.raises(nbdl.ShapeError, match="needs a copy; use reshape"):
         nbdl.randn(2, 3).t().view(6)
+
+
+# ---------------------------------------------------------------- gradients of parts
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_gradients_of_parts_that_come_back_in_any_order(order):
+    """Parts of one gradient are joined without a copy only if they lie in the order of the parts."""
+    dy = Tensor(np.random.default_rng(0).standard_normal((2, 6, 4)))
+    x = Tensor(np.zeros((2, 6, 4)), requires_grad=True)
+    parts = x.split(2, dim=1)
+    ops.cat([parts[place] for place in order], 1).backward(dy)
+    wanted = np.concatenate([dy.numpy()[:, 2 * order.index(place) :][:, :2] for place in range(3)], 1)
+    np.testing.assert_array_equal(x.grad.numpy(), wanted)
+    assert not np.shares_memory(x.grad.numpy(), dy.numpy())
+    x = Tensor(np.zeros((2, 3, 8)), requires_grad=True)
+    parts = x.unbind(1)
+    ops.stack([parts[place] for place in order], 1).backward(dy.reshape(2, 3, 8))
+    np.testing.assert_array_equal(x.grad.numpy(), dy.numpy().reshape(2, 3, 8)[:, [order.index(i) for i in range(3)]])
