@@ -337,6 +337,7 @@ def test_what_generating_refuses(options, said):
 @configs
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"top_k": 5}, {"top_p": 0.8, "temperature": 1.3, "seed": 4}])
 def test_writing_with_and_without_a_cache(kind, options, monkeypatch):
+    options = dict(options)
     model = lively(kind, nbdl.float64).train()
     prompt = tokens(3, 4)
     written = model.generate(prompt, 12, **options).numpy()
@@ -344,9 +345,10 @@ def test_writing_with_and_without_a_cache(kind, options, monkeypatch):
     assert (written == model.generate(nbdl.from_numpy(prompt), 12, use_cache=False, **options).numpy()).all()
     monkeypatch.setattr(decoding.TokenDecoder, "pays", lambda self: False)
     assert (written == model.generate(prompt, 12, **options).numpy()).all()
-    assert [row.tolist() for row in model.stream(prompt, 12, **options)] == written[:, 4:].T.tolist()
-    if "seed" in options:
-        assert (written != model.generate(prompt, 12, **(options | {"seed": 5})).numpy()).any()
+    seed = {"seed": options.pop("seed")} if "seed" in options else {}
+    assert [row.tolist() for row in model.stream(prompt, 12, Sampling(**options), **seed)] == written[:, 4:].T.tolist()
+    if seed:
+        assert (written != model.generate(prompt, 12, **options, seed=5).numpy()).any()
 
 
 def test_the_likeliest_token_is_taken():

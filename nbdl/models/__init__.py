@@ -32,6 +32,7 @@ from nbdl.models.gan import (
 from nbdl.models.gpt import GPT, GPTConfig
 from nbdl.models.mlp import MLP
 from nbdl.models.rnn import RecurrentClassifier, RecurrentForecaster, RecurrentLanguageModel, generate
+from nbdl.models.sampling import Sampling
 from nbdl.models.transformer import Seq2SeqTransformer
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "RecurrentForecaster",
     "RecurrentLanguageModel",
     "ResNet",
+    "Sampling",
     "Seq2SeqTransformer",
     "WassersteinGame",
     "generate",

@@ -289,25 +289,24 @@ class GPT(nn.Module):
         return Tensor(text).to(self.token_embedding.weight.device)
 
     def stream(
-        self,
-        prompt: Any,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        slide: bool = True,
+        self, prompt: Any, max_new_tokens: int, sampling: Sampling | None = None, *, seed: int = 0, slide: bool = True
     ) -> Iterator[np.ndarray]:
         """As `generate`, and yields each new token, int64 [B], as soon as it is chosen.
+
+        Args:
+            prompt, max_new_tokens, seed, slide: As for `generate`.
+            sampling: How tokens are chosen; by the model's probabilities when None.
+
+        Raises:
+            ArgumentError, ShapeError, DTypeError, IndexRangeError: As for `generate`.
 
         Example:
             >>> model = GPT(GPTConfig.preset("tiny", vocabulary=10))
             >>> len(list(model.stream([1, 2, 3], 5)))
             5
         """
-        sampling = Sampling(temperature, top_k, top_p)
         text = generation.checked_prompt(self, prompt)
-        return generation.stream(self, text, max_new_tokens, sampling, seed, True, slide)
+        return generation.stream(self, text, max_new_tokens, sampling or Sampling(), seed, True, slide)
 
     def __repr__(self) -> str:
         config = self.config

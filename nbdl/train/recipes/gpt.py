@@ -123,7 +123,7 @@ def gpt_text(options: dict[str, Any]) -> Task:
 
     def write(trainer: Trainer) -> dict[str, str]:
         prompt = corpus.tokenizer.encode(corpus.prompt)[-context:]
-        tokens = model.stream(prompt, SAMPLE_LENGTH, SAMPLE_TEMPERATURE, seed=options["seed"])
+        tokens = model.stream(prompt, SAMPLE_LENGTH, models.Sampling(SAMPLE_TEMPERATURE), seed=options["seed"])
         return {"sample.txt": corpus.tokenizer.decode([int(token[0]) for token in tokens]) + "\n"}
 
     def trainer(*arguments: Any, callbacks: Sequence[Callback], **others: Any) -> WindowTrainer:

@@ -66,7 +66,9 @@ def continuation(
     if isinstance(model, models.GPT):
         tokens = (
             int(token[0])
-            for token in model.stream(ids[-model.config.context :], length, temperature, top_k, top_p, seed)
+            for token in model.stream(
+                ids[-model.config.context :], length, models.Sampling(temperature, top_k, top_p), seed=seed
+            )
         )
     else:
         tokens = models.generate(model, ids, length, temperature, top_k, seed, top_p)
