@@ -206,7 +206,7 @@ def rotated(x: Any, table: tuple[Any, Any], sign: int, interleaved: bool) -> Any
     return y
 
 
-def _four_dimensions(x: Any, y: Any) -> tuple[Any, Any, Any]:
+def _four_dimensions(x: Any, y: Any) -> tuple[Any, ...]:
     """Sizes A, B and T and the steps of both arrays along them, in elements; None if x does not lie so."""
     item = x.itemsize
     if x.strides[-1] != item or any(step < 0 or step % item for step in x.strides):

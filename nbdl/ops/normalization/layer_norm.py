@@ -297,10 +297,10 @@ def as_rows(x: Any, row: tuple[int, ...]) -> Any:
     return arrays.contiguous(x).reshape(-1, math.prod(row))
 
 
-def summed_chunks(weights: Any, biases: Any, row: tuple[int, ...]) -> tuple[Any, Any]:
-    """The gradients of weight and bias, both of the shape `row`."""
-    dweight, dbias = memory.empty(row, weights.dtype), memory.empty(row, weights.dtype)
-    sum_chunks(weights, biases, dweight.reshape(-1), dbias.reshape(-1))
+def summed_chunks(chunks: Any, row: tuple[int, ...]) -> tuple[Any, Any]:
+    """The gradients of weight and bias, both of the shape `row`, from [2, K, D]."""
+    dweight, dbias = memory.empty(row, chunks.dtype), memory.empty(row, chunks.dtype)
+    sum_chunks(chunks[0], chunks[1], dweight.reshape(-1), dbias.reshape(-1))
     return dweight, dbias
 
 
@@ -345,7 +345,7 @@ class LayerNormOp(Op):
             dx.reshape(n, features),
             *chunks,
         )
-        return dx, *summed_chunks(*chunks, row), None, None
+        return dx, *summed_chunks(chunks, row), None, None
 
 
 # ---------------------------------------------------------------- public

@@ -250,7 +250,7 @@ class ResidualLayerNormOp(Op):
             dx.reshape(n, features),
             *chunks,
         )
-        return dx, dx, *summed_chunks(*chunks, row), None, None
+        return dx, dx, *summed_chunks(chunks, row), None, None
 
 
 class ResidualRMSNormOp(Op):

@@ -61,7 +61,7 @@ def bending_address(curve: Any, dtype: np.dtype) -> int:
     """Where the compiled function for a curve and a dtype lies."""
     signature = _signature(types.float64 if dtype.itemsize == 8 else types.float32)
     body = _bending(curve)
-    function = CFunc(
+    function: Any = CFunc(
         body,
         (signature.args, signature.return_type),
         {},

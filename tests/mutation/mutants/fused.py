@@ -125,9 +125,9 @@ FUSED = (
             twins("residual_layer_norm"),
         ),
         (
-            "missing term",
-            "            _add_row(dx, dtotal, row + 1, dx)\n",
-            "",
+            "index",
+            "            denormalize_two_rows(dtotal, dy,",
+            "            denormalize_two_rows(dy, dy,",
             SUMS,
         ),
         (
@@ -138,8 +138,8 @@ FUSED = (
         ),
         (
             "missing term",
-            "rstd, dx, chunk, dweight)\n            _add_row(dx, dtotal, row, dx)",
-            "rstd, dx, chunk, dweight)",
+            "            unscale_row(dtotal, dy, total",
+            "            unscale_row(None, dy, total",
             SUMS,
         ),
     ),

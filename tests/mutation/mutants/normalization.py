@@ -88,8 +88,8 @@ NORMALIZATION = (
         "ops/normalization/layer_norm.py",
         (
             "missing term",
-            "- mean_g - (x[row, j] - mu) * (r * mean_gx))\n\n\n@scalar",
-            "- mean_g)\n\n\n@scalar",
+            "            dx[row, j] = r * (dy[row, j] * weight[j] - mean_g - (x[row, j] - mu) * (r * mean_gx))",
+            "            dx[row, j] = r * (dy[row, j] * weight[j] - mean_g)",
             gradients("layer_norm"),
         ),
         (
@@ -116,14 +116,14 @@ NORMALIZATION = (
         "ops/normalization/rms_norm.py",
         (
             "constant",
-            "    back = products * r * r / x.dtype.type(x.shape[1])",
-            "    back = products * r / x.dtype.type(x.shape[1])",
+            "    back = products * (r * share)",
+            "    back = products * share",
             gradients("rms_norm"),
         ),
         (
             "sign",
-            "        dx[row, j] = r * (dy[row, j] * weight[j] - x[row, j] * back)\n\n\n@cpu_kernel",
-            "        dx[row, j] = r * (dy[row, j] * weight[j] + x[row, j] * back)\n\n\n@cpu_kernel",
+            "        own = r * (dy[row, j] * weight[j] - x[row, j] * back)",
+            "        own = r * (dy[row, j] * weight[j] + x[row, j] * back)",
             twins("rms_norm"),
         ),
     ),
