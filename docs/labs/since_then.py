@@ -77,7 +77,7 @@ NORMS: dict[str, tuple[Callable[[int], nn.Module], float]] = {
 @experiment("since-norms", seeds=5)
 def norms(run: Run) -> Outcome:
     """A residual network of 24 layers with and without norms, at a small and at a large learning rate."""
-    examples, steps, rates = 600, 95, (1e-3, 1e-2)
+    examples, steps, rates = 600, 57, (1e-3, 1e-2)
     values: dict[str, Any] = {f"{rate:g}": {} for rate in rates}
     for rate in run.cases(rates):
         for name, (norm, share) in run.cases(list(NORMS.items())):
@@ -107,10 +107,10 @@ UNITS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@experiment("since-gates", seeds=6)
+@experiment("since-gates", seeds=5)
 def gates(run: Run) -> Outcome:
     """Six blocks with ReLU, GELU or gated units, the same number of weights: training and test loss."""
-    examples, steps = 600, 300
+    examples, steps = 600, 200
     values: dict[str, Any] = {}
     for name, unit in UNITS.items():
         values[name] = {"train_loss": [], "test_loss": [], "test_error": []}

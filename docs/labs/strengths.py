@@ -168,7 +168,7 @@ def image(run: Run) -> Outcome:
 @experiment("strengths-text", seeds=3)
 def text(run: Run) -> Outcome:
     """The recipe lstm-text, made smaller: the next character of Python's help, beside counts of n-grams."""
-    options = {"epochs": 3, "hidden": 96}
+    options = {"epochs": 2, "hidden": 64}
     if run.quick:
         return {"recipe": "lstm-text", **options}, {}
     return {"recipe": "lstm-text", **options, "baseline": "trigram"}, _columns(_recipe("lstm-text", run, **options))
@@ -177,7 +177,7 @@ def text(run: Run) -> Outcome:
 @experiment("strengths-speech", seeds=3)
 def speech(run: Run) -> Outcome:
     """The recipe gru-speech, made shorter: spoken digits, beside a linear model on mean and spread of each band."""
-    options = {"epochs": 8, "left_out": "none"}
+    options = {"epochs": 6, "left_out": "none"}
     train, test = data.spoken_digits()  # before anything else: raises where there are no recordings
     if run.quick:
         return {"recipe": "gru-speech", **options}, {}
