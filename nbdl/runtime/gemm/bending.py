@@ -16,7 +16,7 @@ from nbdl.runtime.jit import FASTMATH
 from nbdl.runtime.simd import advance
 
 
-def _signature(element: Any) -> Any:
+def _signature(element):
     integer = types.int64
     return types.void(integer, integer, types.CPointer(element), integer, integer)
 
