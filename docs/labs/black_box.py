@@ -46,7 +46,7 @@ def sanity(run: Run) -> Outcome:
     values: dict[str, Any] = {name: {} for name in (*METHODS, "integrated gradients, signed")}
     for seed in watched(run.seeds, "random weights"):
         model, split = _trained(seed, run)
-        images = nbdl.tensor(split.test.arrays[0][:SHOWN])
+        images = nbdl.tensor(split.test.arrays[0][: 4 if run.quick else SHOWN])
         for name in values:
             method = METHODS[name.removesuffix(", signed")]
             found = explain.randomization_check(method, model, images, absolute="signed" not in name, seed=seed)
@@ -62,7 +62,7 @@ def deletion(run: Run) -> Outcome:
     values: dict[str, Any] = {name: {count: [] for count in counts} for name in (*METHODS, "random pixels")}
     for seed in watched(run.seeds, "deletion"):
         model, split = _trained(seed, run)
-        images, labels = split.test.arrays
+        images, labels = (array[: 16 if run.quick else None] for array in split.test.arrays)
         guesses = outputs(model, images).argmax(axis=1)
         random = data.RandomStream(seed, epoch=9).uniform(0, 1, images.size).reshape(len(images), -1)
         for name in values:
