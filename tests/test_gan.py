@@ -394,7 +394,7 @@ def test_ring_covers_all_modes(tmp_path):
 )
 def test_digits_run(tmp_path, capsys, options):
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    small = ["--epochs=1", "--hidden=16", "--batch-size=256"]
+    small = ["--epochs=1", "--hidden=16", "--batch-size=256", "--synthetic=500"]
     assert main(["train", "gan-digits", f"--out={tmp_path}", *small, *flags]) == 0
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("test_accuracy=")
     result = json.loads((tmp_path / "result.json").read_text())

@@ -145,7 +145,7 @@ def gan_ring(options: dict[str, Any]) -> Task:
 
 # ---------------------------------------------------------------- images
 
-SYNTHETIC, CLASSIFIER_EPOCHS, CLASSIFIER_BATCH = 5_000, 12, 32
+CLASSIFIER_EPOCHS, CLASSIFIER_BATCH = 12, 32
 CLASSES = 10
 MOSAIC = 8  # images in a row of the samples
 
@@ -183,17 +183,17 @@ def _reads(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> np.ndarr
     return right
 
 
-def _use_of_synthetic_digits(gan: GAN, train: Any, test: Any, seed: int) -> dict[str, float]:
+def _use_of_synthetic_digits(gan: GAN, train: Any, test: Any, count: int, seed: int) -> dict[str, float]:
     """What synthetic digits are worth: how well a classifier that saw no others reads real ones. And the other way
     round: of how many classes does a classifier of real digits recognise most of the synthetic ones?
     """
-    labels = np.arange(SYNTHETIC, dtype=np.int64) % CLASSES
-    synthetic = _to_pixels(gan.sample(SYNTHETIC).numpy()).astype(np.float32)
+    labels = np.arange(count, dtype=np.int64) % CLASSES
+    synthetic = _to_pixels(gan.sample(count).numpy()).astype(np.float32)
     of_synthetic, of_real = (
         _classifier_of(images, classes, seed) for images, classes in ((synthetic, labels), train.arrays)
     )
     read = _reads(of_real, synthetic, labels)
-    shares = np.bincount(labels[read], minlength=CLASSES) / (SYNTHETIC / CLASSES)
+    shares = np.bincount(labels[read], minlength=CLASSES) / np.bincount(labels, minlength=CLASSES)
     return {
         "test_accuracy": float(_reads(of_synthetic, *test.arrays).mean()),
         "accuracy_of_real": float(_reads(of_real, *test.arrays).mean()),
@@ -208,6 +208,7 @@ def _use_of_synthetic_digits(gan: GAN, train: Any, test: Any, seed: int) -> dict
     "test_accuracy",
     (
         Option("network", choice("perceptron", "dcgan"), "perceptron", "kind of both players", "NAME"),
+        Option("synthetic", whole(CLASSES), 5_000, "digits to draw for the classifier in the end", "N"),
         Option("latent", whole(1), 32, "numbers of noise a sample", "N"),
         Option("hidden", widths, (256, 256), "perceptron: widths of the hidden layers of both players", "N,N"),
         Option("features", whole(1), 64, "dcgan: channels of the layer next to the image", "N"),
@@ -237,7 +238,7 @@ def gan_digits(options: dict[str, Any]) -> Task:
         generator,
         discriminator,
         data.ArrayDataset(2 * images - 1, labels),
-        test=lambda gan: _use_of_synthetic_digits(gan, train, test, options["seed"]),
+        test=lambda gan: _use_of_synthetic_digits(gan, train, test, options["synthetic"], options["seed"]),
         summary={"data": f"{len(train):,} digits to learn from, {len(test)} to test; 8 x 8 pixels, with their labels"},
         fingerprint=_digest(images),
         frame=lambda made: image_frame(1 - _to_pixels(made), CLASSES),
