@@ -47,12 +47,11 @@ print("             plain   divided        plain   divided")
 for d in (4, 16, 64, 256):
     many_q, many_k = rng.standard_normal((2000, d)), rng.standard_normal((16, d))
     plain = many_q @ many_k.T
-    row = [plain, plain / np.sqrt(d)]
-    largest = [(np.exp(s - s.max(1, keepdims=True))) for s in row]
-    largest = [(e.max(1) / e.sum(1)).mean() for e in largest]
-    print(
-        f"{d:8} {row[0].std():11.1f} {row[1].std():8.1f} {largest[0]:13.2f} {largest[1]:7.2f}"
-    )
+    both = [plain, plain / np.sqrt(d)]
+    shares = [np.exp(s - s.max(1, keepdims=True)) for s in both]
+    largest = [(e.max(1) / e.sum(1)).mean() for e in shares]
+    print(f"{d:8} {plain.std():11.1f} {both[1].std():8.1f}", end="")
+    print(f" {largest[0]:13.2f} {largest[1]:8.2f}")
 # --8<-- [end:scale]
 
 
@@ -253,7 +252,7 @@ axes[0].set_ylabel("written")
 print(
     figure.svg(
         fig,
-        "Where each head looks in the word (below) while it is written from the end (left).",
+        "Where each head looks in the word (below) while it writes it from the end (left).",
     )
 )
 # --8<-- [end:map]
