@@ -175,7 +175,8 @@ def write_durably(path: Path, contents: bytes | Iterable[Any]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            file.writelines([contents] if isinstance(contents, bytes) else contents)
+            parts: Iterable[Any] = [contents] if isinstance(contents, bytes) else contents
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
