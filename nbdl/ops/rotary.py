@@ -139,13 +139,15 @@ def _rotate_cpu(x, cosine, sine, sign, y, sizes, start, stop):
 
     Indices are unsigned: a signed one might be negative, count from the end, and the loop would not vectorise.
     """
-    half = np.uint64(sizes[HALF])
+    half, interleaved, middle, length = np.uint64(sizes[HALF]), sizes[INTERLEAVED] != 0, sizes[B], sizes[T]
+    x_a, x_b, x_t, y_a, y_b, y_t = sizes[X_A], sizes[X_B], sizes[X_T], sizes[Y_A], sizes[Y_B], sizes[Y_T]
+    table_a = sizes[TABLE_A]
     for task in range(start, stop):
-        a, b, t = task // (sizes[B] * sizes[T]), task // sizes[T] % sizes[B], task % sizes[T]
-        source = np.uint64(a * sizes[X_A] + b * sizes[X_B] + t * sizes[X_T])
-        target = np.uint64(a * sizes[Y_A] + b * sizes[Y_B] + t * sizes[Y_T])
-        row = np.uint64(a * sizes[TABLE_A] + t)
-        if sizes[INTERLEAVED]:
+        a, b, t = task // length // middle, task // length % middle, task % length
+        source = np.uint64(a * x_a + b * x_b + t * x_t)
+        target = np.uint64(a * y_a + b * y_b + t * y_t)
+        row = np.uint64(a * table_a + t)
+        if interleaved:
             for i in range(half):
                 c, s = cosine[row, i], sign * sine[row, i]
                 left, right = x[source + i + i], x[source + i + i + np.uint64(1)]

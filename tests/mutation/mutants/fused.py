@@ -84,8 +84,8 @@ FUSED = (
         ),
         (
             "wrong axis",
-            "        row = np.uint64(a * sizes[TABLE_A] + t)",
-            "        row = np.uint64(b * sizes[TABLE_A] + t)",
+            "        row = np.uint64(a * table_a + t)",
+            "        row = np.uint64(b * table_a + t)",
             forward("rotary"),
         ),
         (
