@@ -36,7 +36,7 @@ EVALUATION_BATCH = 64
 JUDGED_SHARE = 0.15  # of the tokens is hidden for a test
 VALIDATION_SEED, TEST_SEED = 1, 2  # choose what is hidden
 REACHES = (0, 1, 2)  # of the cloze models, on both sides
-FINE_TUNING_BATCH, FINE_TUNING_RATE = 32, 5e-4
+FINE_TUNING_BATCH, FINE_TUNING_RATE = 16, 1e-3
 INITIAL_DEVIATION = 0.05
 PLACES, SLOWEST_WAVE = 0.1, 100.0  # size and base of the waves that places begin as
 SHARPNESS = 1.5  # queries and keys begin so much larger
@@ -239,7 +239,7 @@ def _fine_tune(
         Option("lines", whole(1), 6, "lines of a piece of code whose package is asked for", "N"),
         Option("few", number(0, 1, open_low=True), 0.1, "share of the labels in the harder half of the question", "P"),
         Option("tuning_epochs", whole(1), 2, "passes over all labelled pieces; over few of them, so many steps", "N"),
-        *(option for option in descent_options(epochs=4, batch=16, rate=0.002) if option.name != "optimizer"),
+        *(option for option in descent_options(epochs=3, batch=16, rate=0.002) if option.name != "optimizer"),
     ),
 )
 def bert_mlm(options: dict[str, Any]) -> Task:
