@@ -168,7 +168,7 @@ def image(run: Run) -> Outcome:
 @experiment("strengths-text", seeds=3)
 def text(run: Run) -> Outcome:
     """The recipe lstm-text, made smaller: the next character of Python's help, beside counts of n-grams."""
-    options = {"epochs": 2, "hidden": 64}
+    options = {"epochs": 3, "hidden": 128}
     if run.quick:
         return {"recipe": "lstm-text", **options}, {}
     return {"recipe": "lstm-text", **options, "baseline": "trigram"}, _columns(_recipe("lstm-text", run, **options))
