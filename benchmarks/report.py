@@ -44,7 +44,11 @@ def _versions() -> str:
     return ", ".join([f"Python {platform.python_version()}", *found])
 
 
-def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow], extra: Sequence[str] = ()) -> None:
+NOTES = "## Not yet where they should be"
+"""What people wrote about the figures begins here; it stays when the figures are written anew."""
+
+
+def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow]) -> None:
     """Writes the file from the rows of `benchmarks.__main__` and of `benchmarks.start`."""
     from benchmarks.__main__ import geometric_mean
 
@@ -76,5 +80,6 @@ def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow], ex
         torch = "" if row.torch is None else f"{row.torch:.2f} {row.unit}"
         ratio = "" if row.torch is None else f"**{row.torch / row.nbdl:.2f}**"
         lines.append(f"| {row.what} | {row.nbdl:.2f} {row.unit} | {torch} | {ratio} |")
-    lines += ["", *extra]
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines += ["", old[old.index(NOTES) :] if NOTES in old else ""]
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
