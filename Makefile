@@ -70,11 +70,11 @@ format: $(READY)/core $(READY)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)/core $(READY)/docs
+docs: $(READY)/core $(READY)/docs $(READY)/wasm
 	$(BIN)/python -m mkdocs build --clean
 	$(BIN)/python -m mkdocs build --config-file mkdocs.ko.yml
 
-serve: $(READY)/core $(READY)/docs
+serve: $(READY)/core $(READY)/docs $(READY)/wasm
 	$(BIN)/python -m mkdocs serve --watch nbdl --watch docs/examples
 
 docs-test: docs $(READY)/dev

@@ -5,6 +5,7 @@
 - A code fence in a language that the highlighter does not know stops the build.
 - Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
 - A page that would make a reader's browser ask another host for anything stops the build.
+- What runs in the reader's browser is trained and compiled here (`docs/live.py`).
 - The language switch leads to the same page in the other language.
 """
 
@@ -172,6 +173,14 @@ def link_languages(output: str, page: Any, config: Any) -> str:
     return output.replace('href="#in-english"', f'href="{english_link}"').replace(
         'href="#in-korean"', f'href="{korean_link}"'
     )
+
+
+def on_post_build(config: Any) -> None:
+    """Trains and compiles what runs in the pages; the second language takes it from the first."""
+    import live  # on the path since on_startup
+
+    site = Path(config.site_dir)
+    live.build(site / "assets" / "live", site.parent / "assets" / "live")
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:

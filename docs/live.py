@@ -1,0 +1,86 @@
+"""What runs in the reader's browser: models trained while the site is built, compiled to WebAssembly.
+
+    python docs/live.py FOLDER
+
+Each figure is a program of `nbdl.export` and a script under docs/theme/assets/live that draws and takes input. The
+numbers are the kernels'.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nbdl
+from nbdl import data, nn, ops, optim
+from nbdl.export import trace, wasm
+
+SIDE = 8
+FILES = ("digits.wasm", "digits.json", "digits.weights", "nbdl.mjs")
+
+
+def _moved(images: np.ndarray) -> np.ndarray:
+    """Images [N, 64] and the same, moved by one pixel to each side: a reader does not draw in the middle."""
+    squares = images.reshape(-1, SIDE, SIDE)
+    padded = np.pad(squares, ((0, 0), (1, 1), (1, 1)))
+    places = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+    return np.concatenate([padded[:, y : y + SIDE, x : x + SIDE] for y, x in places]).reshape(-1, SIDE * SIDE)
+
+
+def digit_network() -> nn.Module:
+    """A perceptron that knows handwritten digits of 8 x 8 pixels, in a few seconds."""
+    nbdl.manual_seed(0)
+    train, _ = data.digits()
+    images, labels = _moved(train.arrays[0]), np.tile(train.arrays[1], 5)
+    network = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    optimizer = optim.AdamW(network.parameters(), lr=3e-3)
+    for epoch in range(8):
+        for x, y in data.DataLoader(data.ArrayDataset(images, labels), batch_size=64, shuffle=True, seed=epoch):
+            loss = ops.cross_entropy(network(nbdl.tensor(x)), nbdl.tensor(y))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network
+
+
+def build_digits(folder: Path) -> dict[str, Any]:
+    """Writes the digit figure's module: `predict` names the probabilities of a drawing, `learn` takes one step."""
+    network = digit_network()
+    optimizer = optim.SGD(network.parameters(), lr=0.1)
+
+    def predict(pixels: nbdl.Tensor) -> nbdl.Tensor:
+        with nbdl.no_grad():
+            return ops.softmax(network(pixels), -1)
+
+    def learn(pixels: nbdl.Tensor, label: nbdl.Tensor) -> nbdl.Tensor:
+        optimizer.zero_grad()
+        loss = ops.cross_entropy(network(pixels), label)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    pixels, label = np.linspace(0, 1, 64, dtype=np.float32)[None], np.array([3])
+    state = [network, optimizer]
+    programs = {
+        "predict": trace(predict, pixels, state=state, names=["pixels"]),
+        "learn": trace(learn, pixels, label, state=state, names=["pixels", "label"]),
+    }
+    return wasm.export(folder, "digits", programs)
+
+
+def build(folder: Path, built: Path | None = None) -> None:
+    """Puts everything into a folder; copies it from another one where it was built before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if built is not None and all((built / name).exists() for name in FILES):
+        for name in FILES:
+            shutil.copyfile(built / name, folder / name)
+    else:
+        build_digits(folder)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
