@@ -8,19 +8,25 @@ numbers are the kernels'.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydoc_data.topics import topics
 
 import nbdl
-from nbdl import data, nn, ops, optim
+from nbdl import data, models, nn, ops, optim
 from nbdl.export import trace, wasm
 
 SIDE = 8
-FILES = ("digits.wasm", "digits.json", "digits.weights", "nbdl.mjs")
+CONTEXT, STEPS = 64, 600
+FILES = (*(f"{name}.{kind}" for name in ("digits", "writer") for kind in ("wasm", "json", "weights")), "nbdl.mjs")
+
+
+# ---------------------------------------------------------------- a network that reads digits
 
 
 def _moved(images: np.ndarray) -> np.ndarray:
@@ -72,6 +78,48 @@ def build_digits(folder: Path) -> dict[str, Any]:
     return wasm.export(folder, "digits", programs)
 
 
+# ---------------------------------------------------------------- a GPT that goes on with a text
+
+
+def writer() -> tuple[models.GPT, data.CharacterTokenizer]:
+    """A GPT of two layers that has read Python's documentation."""
+    nbdl.manual_seed(0)
+    text = "".join(topics.values())
+    tokenizer = data.CharacterTokenizer.of(text)
+    sizes = {"vocabulary": tokenizer.size, "context": CONTEXT, "width": 64, "layers": 2, "heads": 4}
+    model = models.GPT(models.GPTConfig.modern(**sizes, key_value_heads=2))
+    optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, cycle_momentum=False)
+    windows = data.TokenWindows(tokenizer.encode(text), CONTEXT, stride=16)
+    loader = data.DataLoader(windows, batch_size=16, shuffle=True)
+    for _, (inputs, targets) in zip(range(STEPS), loader, strict=False):
+        scores = model(nbdl.tensor(inputs)).reshape(-1, tokenizer.size)
+        loss = ops.cross_entropy(scores, nbdl.tensor(targets.reshape(-1)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval(), tokenizer
+
+
+def build_writer(folder: Path) -> None:
+    """Writes the module of the figure that goes on with a text: `predict` scores the next character at every place."""
+    model, tokenizer = writer()
+
+    def predict(tokens: nbdl.Tensor) -> nbdl.Tensor:
+        with nbdl.no_grad():
+            return model(tokens)[0]
+
+    program = trace(predict, np.arange(CONTEXT)[None] % tokenizer.size, state=[model], names=["tokens"])
+    interface = wasm.export(folder, "writer", {"predict": program})
+    interface["characters"] = [tokenizer.decode([k]) for k in range(tokenizer.size)]
+    (folder / "writer.json").write_text(json.dumps(interface), encoding="utf-8")
+
+
+# ---------------------------------------------------------------- all
+
+
 def build(folder: Path, built: Path | None = None) -> None:
     """Puts everything into a folder; copies it from another one where it was built before."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +128,7 @@ def build(folder: Path, built: Path | None = None) -> None:
             shutil.copyfile(built / name, folder / name)
     else:
         build_digits(folder)
+        build_writer(folder)
 
 
 if __name__ == "__main__":

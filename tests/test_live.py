@@ -56,7 +56,8 @@ def blank_shares() -> np.ndarray:
 def test_the_module_is_built(language: str) -> None:
     folder = SITE / language / "assets" / "live"
     assert (folder / "digits.wasm").read_bytes()[:4] == b"\0asm"
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+    code = [path for path in folder.iterdir() if path.suffix != ".weights"]
+    assert sum(path.stat().st_size for path in code) < 100_000  # weights aside
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
@@ -77,3 +78,26 @@ def test_a_browser_computes_the_same(address: str, blank_shares: np.ndarray, lan
     found = [float(text) for text in re.findall(r'<output class="nb-share">([\d.]+) %</output>', shown)]
     assert len(found) == 10, "the figure did not start"
     np.testing.assert_allclose(found, 100 * blank_shares, rtol=0, atol=0.0501)
+
+
+@pytest.mark.parametrize("language", ["", "ko/"])
+def test_the_writer_knows_how_words_end(address: str, language: str) -> None:
+    """What it expects after "iterate over the ele" is an m: the module runs, and the model has learned."""
+    if BROWSER is None:
+        pytest.skip("NOT CHECKED: no Chromium on this machine")
+    page = f"{address}/{language}concepts/gpt/"
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        page,
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.findall(
+        r'<b>(.)</b><span class="nb-bar"[^>]*></span><output class="nb-share">([\d.]+) %</output>', shown
+    )
+    assert found, "the figure did not start"
+    assert found[0][0] == "m" and float(found[0][1]) > 50
