@@ -12,10 +12,10 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
-from pydoc_data.topics import topics
 
 import nbdl
 from nbdl import data, models, nn, ops, optim
