@@ -294,8 +294,11 @@ class GPT(nn.Module):
         """As `generate`, and yields each new token, int64 [B], as soon as it is chosen.
 
         Args:
-            prompt, max_new_tokens, seed, slide: As for `generate`.
+            prompt: The tokens so far, whole numbers [T] or [B, T], T at least 1.
+            max_new_tokens: Tokens to draw, N.
             sampling: How tokens are chosen; by the model's probabilities when None.
+            seed: Chooses the draws.
+            slide: When the context is full, forget the older half and go on.
 
         Raises:
             ArgumentError, ShapeError, DTypeError, IndexRangeError: As for `generate`.
