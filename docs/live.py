@@ -22,7 +22,7 @@ from nbdl import data, models, nn, ops, optim
 from nbdl.export import trace, wasm
 
 SIDE = 8
-CONTEXT, STEPS = 64, 600
+CONTEXT, STEPS = 64, 1000
 FILES = (*(f"{name}.{kind}" for name in ("digits", "writer") for kind in ("wasm", "json", "weights")), "nbdl.mjs")
 
 
@@ -37,12 +37,17 @@ def _moved(images: np.ndarray) -> np.ndarray:
     return np.concatenate([padded[:, y : y + SIDE, x : x + SIDE] for y, x in places]).reshape(-1, SIDE * SIDE)
 
 
-def digit_network() -> nn.Module:
-    """A perceptron that knows handwritten digits of 8 x 8 pixels, in a few seconds."""
+def blank_reader() -> nn.Module:
+    """A perceptron for drawings of 8 x 8 pixels."""
+    return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+
+
+def reader() -> nn.Module:
+    """One that knows handwritten digits, after a few seconds."""
     nbdl.manual_seed(0)
     train, _ = data.digits()
     images, labels = _moved(train.arrays[0]), np.tile(train.arrays[1], 5)
-    network = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    network = blank_reader()
     optimizer = optim.AdamW(network.parameters(), lr=3e-3)
     for epoch in range(8):
         for x, y in data.DataLoader(data.ArrayDataset(images, labels), batch_size=64, shuffle=True, seed=epoch):
@@ -55,7 +60,7 @@ def digit_network() -> nn.Module:
 
 def build_digits(folder: Path) -> dict[str, Any]:
     """Writes the digit figure's module: `predict` names the probabilities of a drawing, `learn` takes one step."""
-    network = digit_network()
+    network = reader()
     optimizer = optim.SGD(network.parameters(), lr=0.1)
 
     def predict(pixels: nbdl.Tensor) -> nbdl.Tensor:
@@ -81,13 +86,18 @@ def build_digits(folder: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- a GPT that goes on with a text
 
 
+def blank_writer(vocabulary: int) -> models.GPT:
+    """A GPT of two layers that has read nothing yet."""
+    sizes = {"vocabulary": vocabulary, "context": CONTEXT, "width": 64, "layers": 2, "heads": 4}
+    return models.GPT(models.GPTConfig.modern(**sizes, key_value_heads=2))
+
+
 def writer() -> tuple[models.GPT, data.CharacterTokenizer]:
-    """A GPT of two layers that has read Python's documentation."""
+    """One that has read Python's documentation."""
     nbdl.manual_seed(0)
     text = "".join(topics.values())
     tokenizer = data.CharacterTokenizer.of(text)
-    sizes = {"vocabulary": tokenizer.size, "context": CONTEXT, "width": 64, "layers": 2, "heads": 4}
-    model = models.GPT(models.GPTConfig.modern(**sizes, key_value_heads=2))
+    model = blank_writer(tokenizer.size)
     optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, cycle_momentum=False)
     windows = data.TokenWindows(tokenizer.encode(text), CONTEXT, stride=16)

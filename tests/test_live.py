@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 
 import nbdl
-from nbdl import ops
+from nbdl import nn, ops
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "site"
+sys.path.insert(0, str(ROOT / "docs"))
+live = pytest.importorskip("live")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.site
@@ -40,16 +43,33 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def blank_shares() -> np.ndarray:
-    """What the figure's network says of an empty drawing, computed here."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import live
-    finally:
-        sys.path.pop(0)
-    with nbdl.no_grad():
-        return ops.softmax(live.digit_network()(nbdl.zeros(1, 64)), -1).numpy()[0]
+def published(model: nn.Module, name: str) -> nn.Module:
+    """The model with the weights that the site has."""
+    folder = SITE / "assets" / "live"
+    places = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["state"]
+    weights = (folder / f"{name}.weights").read_bytes()
+    for key, parameter in model.named_parameters():
+        place = places.get(key) or places[f"0.{key}"]
+        size, start = parameter.numel(), place["offset"]
+        values = np.frombuffer(weights, np.float32, size, start).reshape(place["shape"])
+        parameter.detach().copy_(nbdl.from_numpy(values.copy()))
+    return model.eval()
+
+
+def shown_on(page: str) -> str:
+    """The page's document after its scripts ran."""
+    if BROWSER is None:
+        pytest.skip("NOT CHECKED: no Chromium on this machine")
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        page,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
@@ -61,43 +81,26 @@ def test_the_module_is_built(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
-def test_a_browser_computes_the_same(address: str, blank_shares: np.ndarray, language: str) -> None:
-    if BROWSER is None:
-        pytest.skip("NOT CHECKED: no Chromium on this machine")
-    page = f"{address}/{language}concepts/multilayer-perceptron/"
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        page,
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+def test_a_browser_reads_as_nbdl_does(address: str, language: str) -> None:
+    shown = shown_on(f"{address}/{language}concepts/multilayer-perceptron/")
     found = [float(text) for text in re.findall(r'<output class="nb-share">([\d.]+) %</output>', shown)]
     assert len(found) == 10, "the figure did not start"
-    np.testing.assert_allclose(found, 100 * blank_shares, rtol=0, atol=0.0501)
+    with nbdl.no_grad():
+        wanted = ops.softmax(published(live.blank_reader(), "digits")(nbdl.zeros(1, 64)), -1).numpy()[0]
+    np.testing.assert_allclose(found, 100 * wanted, rtol=0, atol=0.0501)
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
-def test_the_writer_knows_how_words_end(address: str, language: str) -> None:
-    """What it expects after "iterate over the ele" is an m: the module runs, and the model has learned."""
-    if BROWSER is None:
-        pytest.skip("NOT CHECKED: no Chromium on this machine")
-    page = f"{address}/{language}concepts/gpt/"
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        page,
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    found = re.findall(
-        r'<b>(.)</b><span class="nb-bar"[^>]*></span><output class="nb-share">([\d.]+) %</output>', shown
-    )
+def test_a_browser_writes_as_nbdl_does(address: str, language: str) -> None:
+    shown = shown_on(f"{address}/{language}concepts/gpt/")
+    row = r'<b>(.)</b><span class="nb-bar"[^>]*></span><output class="nb-share">([\d.]+) %</output>'
+    found = re.findall(row, shown)
     assert found, "the figure did not start"
-    assert found[0][0] == "m" and float(found[0][1]) > 50
+    characters = json.loads((SITE / "assets" / "live" / "writer.json").read_text(encoding="utf-8"))["characters"]
+    tokens = nbdl.tensor([[characters.index(letter) for letter in "The for statement is used to iterate over the ele"]])
+    with nbdl.no_grad():
+        scores = published(live.blank_writer(len(characters)), "writer")(tokens).numpy()[0, -1].astype(float)
+    shares = np.exp((scores - scores.max()) / 0.7)  # the temperature that the page begins with
+    shares /= shares.sum()
+    for letter, share in found[:3]:
+        assert abs(float(share) - 100 * shares[characters.index(letter.replace("\u2423", " "))]) < 0.0501

@@ -30,7 +30,7 @@ SINGLE = {"celu": 1e-6, "hardsigmoid": 1e-6}
 
 OTHER_NUMBERS = {
     *("alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"),
-    *("gumbel_softmax", "rrelu"),
+    *("gumbel_softmax", "rrelu", "scaled_dot_product_attention:dropout"),
 }
 """Random: their numbers are nbdl's own."""
 
