@@ -54,7 +54,7 @@ from nbdl.ops.reduction import *
 from nbdl.ops.scan import *
 from nbdl.ops.shape import *
 from nbdl.ops.softmax import log_softmax, softmax
-from nbdl.profiling import profile
+from nbdl.profiling import detect_anomaly, profile
 from nbdl.runtime.errors import (
     ArgumentError,
     ArgumentTypeError,
