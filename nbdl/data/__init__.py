@@ -1,7 +1,16 @@
 """Data: sets, splits, loaders, augmentation and ready data. NumPy arrays out; nothing of nbdl is imported."""
 
 from nbdl.data.archive import unpack
-from nbdl.data.audio import Recording, log_mel, mel_filters, read_wav, spoken_digit_recordings, spoken_digits
+from nbdl.data.audio import (
+    Recording,
+    SoundClassFolder,
+    log_mel,
+    mel_filters,
+    read_spectrogram,
+    read_wav,
+    spoken_digit_recordings,
+    spoken_digits,
+)
 from nbdl.data.augmentation import (
     Augmentation,
     Compose,
@@ -44,7 +53,7 @@ from nbdl.data.errors import (
 from nbdl.data.gaussians import DEVIATION, Coverage, gaussian_ring, mode_coverage, ring_means
 from nbdl.data.handwriting import digits
 from nbdl.data.idx import read_idx
-from nbdl.data.images import ImageFolder
+from nbdl.data.images import ImageClassFolder, ImageFolder, read_image
 from nbdl.data.jamo import JamoTokenizer, split_syllables, syllables_and_jamo
 from nbdl.data.loader import DataLoader
 from nbdl.data.masking import ClozeModel, MaskingLoader, framed_windows, mask_tokens
@@ -109,6 +118,7 @@ __all__ = [
     "Dataset",
     "DownloadError",
     "EmptyDataError",
+    "ImageClassFolder",
     "ImageFolder",
     "JamoTokenizer",
     "JsonTokenizer",
@@ -124,6 +134,7 @@ __all__ = [
     "Recording",
     "Scale",
     "SequenceDataset",
+    "SoundClassFolder",
     "SourceFile",
     "StreamLoader",
     "Subset",
@@ -153,6 +164,8 @@ __all__ = [
     "python_topics",
     "random_split",
     "read_idx",
+    "read_image",
+    "read_spectrogram",
     "read_text",
     "read_wav",
     "ring_means",

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nbdl.data.class_folders import class_files
 from nbdl.data.errors import AudioFormatError, DataArgumentError, DataFileError, EmptyDataError
 from nbdl.data.loader import check_count
 from nbdl.data.sequences import SequenceDataset
@@ -191,6 +192,59 @@ def log_mel(
     return np.log(power @ mel_filters(bands, size, rate).T + QUIETEST).astype(np.float32)
 
 
+def read_spectrogram(path: str | Path, bands: int = 40) -> np.ndarray:
+    """The log-mel spectrogram of a WAV file, channels averaged, as networks like it: each band has mean 0, which takes
+    out the loudness and the microphone, and about unit variance.
+
+    Args:
+        path: The file.
+        bands: Mel bands.
+
+    Returns:
+        float32 [frames, bands].
+
+    Raises:
+        DataFileError, AudioFormatError: As for `read_wav`.
+        EmptyDataError: There is no sample in the file.
+    """
+    samples, rate = read_wav(path)
+    if samples.ndim > 1:
+        samples = samples.mean(axis=1)
+    if not len(samples):
+        raise EmptyDataError(str(path), "at least one sample", "none")
+    features = log_mel(samples, rate, bands)
+    normalized: np.ndarray = (features - features.mean(axis=0)) / SPREAD
+    return normalized
+
+
+class SoundClassFolder(SequenceDataset):
+    """Sounds with their classes: a folder with a folder of WAV files for each class, named like it.
+
+    Samples are (log-mel spectrogram [T, bands], class id), in the order of the classes and paths; a batch is padded:
+    (spectrograms [N, T, bands], lengths [N], class ids [N]).
+
+    Args:
+        root: The folder of folders.
+        bands: Mel bands.
+
+    Attributes:
+        classes: The names of the folders, in alphabetical order: the class of each id.
+        labels: The class id of each sound, int64 [N].
+        paths: The files.
+
+    Raises:
+        DataFileError, AudioFormatError: There is no such folder; or as for `read_wav`.
+        EmptyDataError: There are fewer than two folders with a WAV file in them, or a file has no sample.
+    """
+
+    def __init__(self, root: str | Path, bands: int = 40) -> None:
+        self.classes, self.paths, labels = class_files(root, (".wav",))
+        super().__init__([read_spectrogram(path, bands) for path in self.paths], labels)
+
+    def __repr__(self) -> str:
+        return f"SoundClassFolder({len(self)} sounds, {len(self.classes)} classes, {self.span()})"
+
+
 # ---------------------------------------------------------------- spoken digits
 
 
@@ -270,11 +324,5 @@ def spoken_digits(
 def _spectrograms(recordings: list[Recording], bands: int) -> SequenceDataset:
     if not recordings:
         raise EmptyDataError("recordings", "some to train on and some to test on", "none")
-    sequences = []
-    for recording in recordings:
-        samples, rate = read_wav(recording.path)
-        if samples.ndim > 1:
-            samples = samples.mean(axis=1)
-        features = log_mel(samples, rate, bands)
-        sequences.append((features - features.mean(axis=0)) / SPREAD)
+    sequences = [read_spectrogram(recording.path, bands) for recording in recordings]
     return SequenceDataset(sequences, [recording.digit for recording in recordings])

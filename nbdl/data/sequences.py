@@ -74,9 +74,17 @@ class SequenceDataset(Dataset):
         padded, lengths = pad([self.sequences[int(index)] for index in indices])
         return padded, lengths, self.labels[indices]
 
+    def select(self, indices: Any) -> "SequenceDataset":
+        """The sequences at the given places with their labels, in that order."""
+        chosen = [int(index) for index in indices]
+        return SequenceDataset([self.sequences[index] for index in chosen], self.labels[chosen])
+
+    def span(self) -> str:
+        """How long the sequences are, in words."""
+        return f"{self.lengths.min()} to {self.lengths.max()} steps" if len(self) else "none"
+
     def __repr__(self) -> str:
-        span = f"{self.lengths.min()} to {self.lengths.max()} steps" if len(self) else "none"
-        return f"SequenceDataset({len(self)} sequences, {span})"
+        return f"SequenceDataset({len(self)} sequences, {self.span()})"
 
 
 class BucketLoader(DataLoader):

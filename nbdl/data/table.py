@@ -6,9 +6,10 @@ Everything that can be wrong with a file is found before training starts, and sa
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,7 @@ class Table:
         target_name: Name of the target column.
         task: "classification" or "regression".
         classes: The class of each id as it stands in the file; empty for regression.
+        columns: Name of each column that is learned from, and the values of a categorical one; () of numbers.
     """
 
     inputs: np.ndarray
@@ -99,6 +101,7 @@ class Table:
     target_name: str
     task: str
     classes: tuple[str, ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -132,6 +135,39 @@ class Table:
             input_scale,
             target_scale,
         )
+
+    def encode(self, rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
+        """New rows as numbers, the way the table's own became `inputs`. They still need the split's `input_scale`.
+
+        Args:
+            rows: Each maps column names to values, as `csv.DictReader` does; what is not a column of the table is not
+                looked at, the target included.
+
+        Returns:
+            [N, D], float64.
+
+        Raises:
+            CsvColumnError: A row lacks a column.
+            CsvValueError: A value is missing, is no finite number in a column of numbers, or is one that the table
+                does not know in a categorical column.
+        """
+        encoded = np.zeros((0, len(self.feature_names)))
+        for place, row in enumerate(rows):
+            numbers: list[float] = []
+            for name, values in self.columns:
+                if name not in row:
+                    raise CsvColumnError(f"row {place}", f"a value for the column {name!r}", "none")
+                cell = str(row[name]).strip()
+                _check_filled(name, [place], [cell], "row")
+                if not values:
+                    numbers.append(float(_numbers(name, [place], [cell], "a number", "row")[0]))
+                elif cell in values:
+                    numbers += [float(cell == value) for value in values]
+                else:
+                    known = ", ".join(map(repr, values))
+                    raise CsvValueError(f"row {place}, column {name!r}", f"one of {known}", repr(cell))
+            encoded = np.concatenate([encoded, [numbers]])
+        return encoded
 
 
 def load_csv(
@@ -179,7 +215,7 @@ def load_csv(
     if not features:
         raise CsvColumnError("columns", "at least one column besides the target", f"only {names[target_column]!r}")
 
-    columns, feature_names = [], []
+    columns, feature_names, described = [], [], []
     for column in features:
         cells = [row[column].strip() for row in rows]
         _check_filled(names[column], lines, cells)
@@ -187,10 +223,12 @@ def load_csv(
             values, one_hot = _one_hot(cells)
             columns.append(one_hot)
             feature_names += [f"{names[column]}={value}" for value in values]
+            described.append((names[column], tuple(values)))
         else:
             expected = "a number (or name the column in categorical)"
             columns.append(_numbers(names[column], lines, cells, expected)[:, None])
             feature_names.append(names[column])
+            described.append((names[column], ()))
 
     name, cells = names[target_column], [row[target_column].strip() for row in rows]
     _check_filled(name, lines, cells)
@@ -201,7 +239,8 @@ def load_csv(
         classes, targets = (), _numbers(name, lines, cells, "a number to regress on (or task classification)")
         if (targets == targets[0]).all():
             raise CsvTargetError(f"target {name!r}", "at least two different values", f"{cells[0]!r} in every row")
-    return Table(np.concatenate(columns, axis=1), targets, tuple(feature_names), name, task, classes)
+    inputs = np.concatenate(columns, axis=1)
+    return Table(inputs, targets, tuple(feature_names), name, task, classes, tuple(described))
 
 
 def _read(
@@ -283,21 +322,21 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell and cell.lower() not in MISSING
 
 
-def _check_filled(name: str, lines: list[int], cells: list[str]) -> None:
+def _check_filled(name: str, lines: list[int], cells: list[str], unit: str = "line") -> None:
     """Every cell of a column has a value."""
     for line, cell in zip(lines, cells, strict=True):
         if cell.lower() in MISSING:
             got = f"a missing value ({cell!r})" if cell else "an empty cell"
-            raise CsvValueError(f"line {line}, column {name!r}", "a value", got)
+            raise CsvValueError(f"{unit} {line}, column {name!r}", "a value", got)
 
 
-def _numbers(name: str, lines: list[int], cells: list[str], expected: str) -> np.ndarray:
+def _numbers(name: str, lines: list[int], cells: list[str], expected: str, unit: str = "line") -> np.ndarray:
     """A column as finite float64 numbers [N]."""
     for line, cell in zip(lines, cells, strict=True):
         if not _is_number(cell):
-            raise CsvValueError(f"line {line}, column {name!r}", expected, repr(cell))
+            raise CsvValueError(f"{unit} {line}, column {name!r}", expected, repr(cell))
         if not abs(float(cell)) <= LARGEST:
-            raise CsvValueError(f"line {line}, column {name!r}", f"a number up to {LARGEST:g}", cell)
+            raise CsvValueError(f"{unit} {line}, column {name!r}", f"a number up to {LARGEST:g}", cell)
     return np.array([float(cell) for cell in cells])
 
 
