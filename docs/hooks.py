@@ -5,7 +5,7 @@
 - A code fence in a language that the highlighter does not know stops the build.
 - Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
 - A page that would make a reader's browser ask another host for anything stops the build.
-- What runs in the reader's browser is trained and compiled here (`docs/live.py`).
+- What runs in the reader's browser is trained and compiled here (`docs/live`).
 - The language switch leads to the same page in the other language.
 """
 

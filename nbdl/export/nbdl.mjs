@@ -1,11 +1,12 @@
-// Runs programs that nbdl.export.wasm wrote. `load("digits")` fetches digits.wasm, digits.json and digits.weights.
+// Runs programs that nbdl.export.wasm wrote. `load("digits")` fetches digits.json, digits.weights and the module.
 // Each program is a function; inputs, outputs, controls and state are typed arrays in the module's memory.
 const TYPES = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array,
   uint8: Uint8Array, bool: Uint8Array, uint64: BigUint64Array };
 
 export async function load(name, fetchFile = async (url) => (await fetch(url)).arrayBuffer()) {
-  const [code, text, weights] = await Promise.all(["wasm", "json", "weights"].map((kind) => fetchFile(`${name}.${kind}`)));
-  return instantiate(code, JSON.parse(new TextDecoder().decode(text)), weights);
+  const [text, weights] = await Promise.all(["json", "weights"].map((kind) => fetchFile(`${name}.${kind}`)));
+  const description = JSON.parse(new TextDecoder().decode(text));
+  return instantiate(await fetchFile(`${description.module}.wasm`), description, weights);
 }
 
 export async function instantiate(code, description, weights) {
@@ -26,8 +27,8 @@ export async function instantiate(code, description, weights) {
       if (!(name in target)) Object.defineProperty(target, name, { get: () => view(place), enumerable: true });
   };
   show(model.state, description.state);
-  for (const [name, { inputs, outputs, controls }] of Object.entries(description.programs)) {
-    model[name] = () => instance.exports[name]();
+  for (const [name, { function: exported, inputs, outputs, controls }] of Object.entries(description.programs)) {
+    model[name] = () => instance.exports[exported]();
     show(model[name], { ...controls, ...outputs, ...inputs });
   }
   // A single kernel: arrays made by `model.array("float32", [2, 3])`, numbers, and last the number of tasks.

@@ -10,15 +10,17 @@ writes three files and the loader:
     digits.wasm      the kernels, compiled; for each program a function that runs all its launches
     digits.json      where in memory inputs, outputs, state and controls lie: dtype, shape, strides
     digits.weights   the state, parameters first of all, as it was when the program was traced
-    nbdl.mjs         the loader: 40 lines of JavaScript that show arrays in the module's memory
+    nbdl.mjs         the loader: a little JavaScript that shows arrays in the module's memory
 
 A page then runs the model without a server:
 
     import { load } from "./nbdl.mjs";
     const digits = await load("digits");
-    digits.x.set(pixels);
+    digits.predict.x.set(pixels);
     digits.predict();
-    show(digits.output);
+    show(digits.predict.output);
+
+Several models of one site share most of their kernels: `export_together` compiles them into one module.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -53,11 +55,20 @@ LOADER = Path(__file__).with_name("nbdl.mjs")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_TAKEN = {"load", "memory", "fmod", "main", "nbdl_allocate", "nbdl_arena"} | {
-    name + kind
-    for name in ("exp", "log", "tanh", "sin", "cos", "tan", "pow", "sqrt", "floor", "ceil", "trunc")
-    for kind in ("", "f")
-}
+Kernels = Mapping[str, tuple[jit.Kernel, Sequence[str]]]
+"""Single kernels by name, each with the types of its arguments."""
+
+_LOADERS = {"array", "description", "load", "memory", "reset", "state"}
+
+_TAKEN = (
+    {"fmod", "main", "nbdl_allocate", "nbdl_arena"}
+    | _LOADERS
+    | {
+        name + kind
+        for name in ("exp", "log", "tanh", "sin", "cos", "tan", "pow", "sqrt", "floor", "ceil", "trunc")
+        for kind in ("", "f")
+    }
+)
 """Names that an exported function cannot have: C's, which compiled code may call, and the loader's."""
 
 # ---------------------------------------------------------------- memory
@@ -229,7 +240,9 @@ def _inside(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from (({"item": k}, inner) for k, inner in enumerate(value))
 
 
-def _request(programs: Mapping[str, Program], kernels: Mapping[str, Any], plan: _Plan) -> dict[str, Any]:
+def _request(
+    models: Mapping[str, Mapping[str, Program]], plans: Mapping[str, _Plan], kernels: Kernels
+) -> dict[str, Any]:
     uses: dict[int, int] = {}
     paths = _paths()
 
@@ -239,21 +252,32 @@ def _request(programs: Mapping[str, Program], kernels: Mapping[str, Any], plan: 
         return uses.setdefault(id(kernel), len(uses))
 
     described = {}
-    for name, program in programs.items():
-        filled: set[int] = set()
-        described[name] = {
-            "launches": [
-                {
-                    "kernel": number(launch.kernel),
-                    "tasks": launch.tasks,
-                    "arguments": [_argument(argument, plan) for argument in launch.arguments],
-                    "fill": list(_fill(launch, filled, plan)),
-                }
-                for launch in program.launches
-            ]
-        }
+    for model, programs in models.items():
+        for name, program in programs.items():
+            filled: set[int] = set()
+            described[_function(models, model, name)] = {
+                "launches": [
+                    {
+                        "kernel": number(launch.kernel),
+                        "tasks": launch.tasks,
+                        "arguments": [_argument(argument, plans[model]) for argument in launch.arguments],
+                        "fill": list(_fill(launch, filled, plans[model])),
+                    }
+                    for launch in program.launches
+                ]
+            }
     alone = {name: {"kernel": number(kernel), "arguments": list(given)} for name, (kernel, given) in kernels.items()}
-    return {"arena": plan.size, "programs": described, "kernels": alone, "uses": [paths[kernel] for kernel in uses]}
+    return {
+        "arena": max((plan.size for plan in plans.values()), default=0),
+        "programs": described,
+        "kernels": alone,
+        "uses": [paths[kernel] for kernel in uses],
+    }
+
+
+def _function(models: Mapping[str, Any], model: str, program: str) -> str:
+    """What the module calls a program: models that share one tell theirs apart by their names."""
+    return program if len(models) == 1 else f"{model}_{program}"
 
 
 def _compile(request: dict[str, Any], target: Path) -> None:
@@ -283,7 +307,7 @@ def _shown(views: Mapping[str, View], plan: _Plan) -> dict[str, Any]:
 
 
 def export(
-    folder: str | Path, name: str, programs: Mapping[str, Program], kernels: Mapping[str, Any] | None = None
+    folder: str | Path, name: str, programs: Mapping[str, Program], kernels: Kernels | None = None
 ) -> dict[str, Any]:
     """Writes programs as one WebAssembly module, with its interface, its weights and the loader.
 
@@ -305,24 +329,72 @@ def export(
         ArgumentError: A name is no identifier, or is taken.
         ExportError: A kernel needs what WebAssembly lacks, or the linker is missing (`pip install nbdl[wasm]`).
     """
+    return export_together(folder, name, {name: programs}, kernels)[name]
+
+
+def export_together(
+    folder: str | Path, name: str, models: Mapping[str, Mapping[str, Program]], kernels: Kernels | None = None
+) -> dict[str, dict[str, Any]]:
+    """Writes models that share one WebAssembly module, each with an interface and weights of its own.
+
+    What several models call is compiled once. A page that loads one of them fetches the module, and of the weights
+    only that model's.
+
+    Args:
+        folder: Where the files go; it is made if it is not there.
+        name: What the module's file is called.
+        models: The programs of each model, by the name that its files have and that a page loads it by.
+        kernels: Single kernels, as `export` takes them; every model has them.
+
+    Returns:
+        The interface of each model, as `export` returns it.
+
+    Raises:
+        ArgumentError: A name is no identifier, or is taken.
+        ExportError: A kernel needs what WebAssembly lacks, or the linker is missing (`pip install nbdl[wasm]`).
+    """
     kernels = dict(kernels or {})
-    for label in (*programs, *kernels):
-        if not _NAME.fullmatch(label) or label in _TAKEN:
-            raise ArgumentError(f"programs: {label!r} cannot name a function of the module")
-    for label, program in programs.items():
-        if not isinstance(program, Program):
-            raise ArgumentTypeError(f"programs: expected a Program for {label}, got {type(program).__name__}")
-    if set(programs) & set(kernels) or not (programs or kernels):
-        raise ArgumentError("programs: expected at least one function, and each name once")
-    plan = _Plan(programs)
+    _check_names(models, kernels)
+    plans = {model: _Plan(programs) for model, programs in models.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _compile(_request(programs, kernels, plan), folder / f"{name}.wasm")
-    interface = {
+    _compile(_request(models, plans, kernels), folder / f"{name}.wasm")
+    shutil.copyfile(LOADER, folder / LOADER.name)
+    interfaces = {}
+    for model, programs in models.items():
+        interface = _interface(name, models, model, plans[model], kernels)
+        (folder / f"{model}.json").write_text(json.dumps(interface, indent=1) + "\n", encoding="utf-8")
+        (folder / f"{model}.weights").write_bytes(_weights(programs, plans[model]))
+        interfaces[model] = interface
+    return interfaces
+
+
+def _check_names(models: Mapping[str, Mapping[str, Program]], kernels: Kernels) -> None:
+    functions = [_function(models, model, label) for model, programs in models.items() for label in programs]
+    labels = [label for programs in models.values() for label in programs]
+    for label in (*labels, *functions, *kernels):
+        if not _NAME.fullmatch(label) or label in _TAKEN:
+            raise ArgumentError(f"programs: {label!r} cannot name a function of the module")
+    for programs in models.values():
+        for label, program in programs.items():
+            if not isinstance(program, Program):
+                raise ArgumentTypeError(f"programs: expected a Program for {label}, got {type(program).__name__}")
+    if not (functions or kernels) or len({*functions, *kernels}) < len(functions) + len(kernels):
+        raise ArgumentError("programs: expected at least one function, and each name once")
+
+
+def _interface(
+    module: str, models: Mapping[str, Mapping[str, Program]], model: str, plan: _Plan, kernels: Kernels
+) -> dict[str, Any]:
+    """What a page has to know of a model."""
+    programs = models[model]
+    return {
+        "module": module,
         "bytes": plan.size,
         "weights": plan.state_size,
         "programs": {
             label: {
+                "function": _function(models, model, label),
                 "inputs": _shown(program.inputs, plan),
                 "outputs": _shown(program.outputs, plan),
                 "controls": _shown(program.controls, plan),
@@ -334,12 +406,13 @@ def export(
         },
         "kernels": {label: list(given) for label, (_, given) in kernels.items()},
     }
-    (folder / f"{name}.json").write_text(json.dumps(interface, indent=1) + "\n", encoding="utf-8")
+
+
+def _weights(programs: Mapping[str, Program], plan: _Plan) -> bytes:
+    """The state of the programs, as it lies at the start of the arena."""
     weights = bytearray(plan.state_size)
     for program in programs.values():
         for buffer in _buffers(program):
             if buffer.kind == STATE and buffer.content:
                 weights[plan(buffer) : plan(buffer) + buffer.nbytes] = buffer.content
-    (folder / f"{name}.weights").write_bytes(weights)
-    shutil.copyfile(LOADER, folder / LOADER.name)
-    return interface
+    return bytes(weights)

@@ -1,0 +1,53 @@
+"""A GPT that goes on with the reader's text."""
+
+from __future__ import annotations
+
+from pydoc_data.topics import topics
+
+import numpy as np
+
+import nbdl
+from live.figure import Figure
+from nbdl import data, models, nn, ops, optim
+from nbdl.export import trace
+
+CONTEXT, STEPS = 64, 1000
+
+
+def blank_writer(vocabulary: int) -> models.GPT:
+    """A GPT of two layers that has read nothing yet."""
+    sizes = {"vocabulary": vocabulary, "context": CONTEXT, "width": 64, "layers": 2, "heads": 4}
+    return models.GPT(models.GPTConfig.modern(**sizes, key_value_heads=2))
+
+
+def writer() -> tuple[models.GPT, data.CharacterTokenizer]:
+    """One that has read Python's documentation."""
+    nbdl.manual_seed(0)
+    text = "".join(topics.values())
+    tokenizer = data.CharacterTokenizer.of(text)
+    model = blank_writer(tokenizer.size)
+    optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, cycle_momentum=False)
+    windows = data.TokenWindows(tokenizer.encode(text), CONTEXT, stride=16)
+    loader = data.DataLoader(windows, batch_size=16, shuffle=True)
+    for _, (inputs, targets) in zip(range(STEPS), loader, strict=False):
+        scores = model(nbdl.tensor(inputs)).reshape(-1, tokenizer.size)
+        loss = ops.cross_entropy(scores, nbdl.tensor(targets.reshape(-1)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval(), tokenizer
+
+
+def figure() -> Figure:
+    """`predict` scores the next character at every place of a text."""
+    model, tokenizer = writer()
+
+    def predict(tokens: nbdl.Tensor) -> nbdl.Tensor:
+        with nbdl.no_grad():
+            return model(tokens)[0]
+
+    program = trace(predict, np.arange(CONTEXT)[None] % tokenizer.size, state=[model], names=["tokens"])
+    return Figure({"predict": program}, {"characters": [tokenizer.decode([k]) for k in range(tokenizer.size)]})
