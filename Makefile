@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx parity wasm gpu gpu-free nightly mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -92,6 +92,9 @@ simt: $(READY)/core $(READY)/dev
 
 ptx: $(READY)/core $(READY)/dev $(READY)/ptx
 	$(BIN)/python -m pytest -m ptx
+
+ptx-table: $(READY)/core $(READY)/dev $(READY)/ptx
+	$(BIN)/python -m tests.cuda_table --write
 
 parity: $(READY)/core $(READY)/dev $(READY)/parity
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m parity

@@ -7,24 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from nbdl import nn, ops, optim
-from nbdl.autograd import Tensor
-from nbdl.runtime import arrays, jit, philox, vecmath
+from nbdl.runtime import jit, vecmath
 from nbdl.runtime.cuda import compiler
 from nbdl.runtime.cuda.primitives import block_max, block_min, block_sum
 from nbdl.runtime.jit import BLOCK, cuda, cuda_kernel, scalar
 from nbdl.runtime.vecmath import exp
-from nbdl.testing import properties, ptx
-from nbdl.testing.draw import seeded
-from nbdl.testing.specs import all_specs
+from nbdl.testing import ptx
+from tests import cuda_table
 
 pytestmark = pytest.mark.ptx
 
 MISSING = [
     name for name in ("numba_cuda", "cuda.bindings", "nvidia") if importlib.util.find_spec(name.split(".")[0]) is None
 ]
-
-capabilities = pytest.mark.parametrize("capability", ptx.CAPABILITIES, ids=lambda c: f"sm_{c[0]}{c[1]}")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,44 +33,20 @@ FLOAT64_ON_PURPOSE = {
 }
 """Kernels of float32 arrays that may calculate in float64, and why."""
 
+LOCAL_ON_PURPOSE = {"gemm": "the sums of a tile, read in a loop over rows and columns when it is done"}
+"""Kernels that may use slow local memory, and why."""
+
 # ---------------------------------------------------------------- the library's kernels
-
-
-def run_everything():
-    """Launches every kernel of the library on small float32 arrays."""
-    for spec in all_specs():
-        for seed in range(3):
-            properties.run(spec, spec.inputs(seeded(seed, layouts=False)), np.float32)
-    for name in ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "NAdam"):
-        parameter = Tensor(np.ones(10, np.float32), requires_grad=True)
-        parameter.grad = Tensor(np.ones(10, np.float32))
-        getattr(optim, name)([parameter], lr=0.1).step()
-        optim.clip_grad_norm_([parameter], 0.5)
-        optim.clip_grad_value_([parameter], 0.1)
-    optim.average_([Tensor(np.zeros(3, np.float32))], [Tensor(np.ones(3, np.float32))], 0.5)
-    table, ids = Tensor(np.ones((5, 3), np.float32)), Tensor(np.array([1, 1, 4]))
-    ops.embedding(ids, table, max_norm=0.5)
-    ops.embedding(ids, table.requires_grad_(), scale_grad_by_freq=True).sum().backward()
-    nn.init.orthogonal_(Tensor(np.empty((3, 4), np.float32)))
-    nn.init.trunc_normal_(Tensor(np.empty(5, np.float32)))
-    nn.init.trunc_normal_(Tensor(np.empty(5, np.float64)))
-    generator = philox.Generator()
-    y = np.empty(8, np.float32)
-    philox.uniform(y, generator=generator)
-    philox.uniform(y.astype(np.float64), generator=generator)
-    philox.normal(y, generator=generator)
-    philox.normal(y.astype(np.float64), generator=generator)
-    philox.bernoulli(y, 0.5, generator=generator)
-    philox.randint(np.empty(8, np.int64), 0, 5, generator=generator)
-    philox.permutation(8, generator)
-    arrays.add_arrays(y, y)
-    arrays.full((8,), 1.0, np.float32)
-    arrays.sum_rows(y.reshape(2, 4))
 
 
 @pytest.fixture(scope="module")
 def in_use():
-    return ptx.kernels_in_use(run_everything)
+    return ptx.kernels_in_use(cuda_table.run_everything)
+
+
+@pytest.fixture(scope="module")
+def reports(in_use):
+    return ptx.compile_kernels(in_use, processes=cuda_table.PROCESSES)
 
 
 def test_every_kernel_is_seen(in_use):
@@ -86,20 +57,60 @@ def test_every_kernel_is_seen(in_use):
     assert not unseen, f"no spec row launches these kernels: {unseen}"
 
 
-@capabilities
-def test_every_kernel_compiles_without_spills_and_leaks(in_use, capability):
+def faults_of(use, report):
+    """What is wrong with a compiled kernel, whatever it was before."""
+    name = cuda_table.key(use)
+    if isinstance(report, str):
+        return [f"{name}: does not compile: {report[-600:]}"]
+    where = f"compute capability {report.capability[0]}.{report.capability[1]}"
     faults = []
-    for kernel, types in in_use:
-        try:
-            report = ptx.compile_kernel(kernel, types, capability)
-        except Exception as error:
-            faults.append(f"{kernel.name}{types}: does not compile: {str(error).strip()[-600:]}")
-            continue
-        if report.spilled_bytes:
-            faults.append(f"{kernel.name}: {report.spilled_bytes} bytes spilled, {report.registers} registers")
-        if report.leaks and kernel.name not in FLOAT64_ON_PURPOSE:
-            faults.append(f"{kernel.name}{types}: float64 in a float32 kernel: {sorted(set(report.leaks))}")
-    assert not faults, f"{len(faults)} of {len(in_use)} kernels:\n" + "\n".join(faults)
+    if report.spilled_bytes:
+        faults.append(f"{name}: {report.spilled_bytes} bytes spilled, {report.registers} registers ({where})")
+    if (report.stack_bytes or report.instructions["local"]) and use[0].name not in LOCAL_ON_PURPOSE:
+        faults.append(f"{name}: {report.stack_bytes} bytes of local memory, which is slow ({where})")
+    if use[0].name not in FLOAT64_ON_PURPOSE:
+        if report.leaks:
+            faults.append(f"{name}: float64 in a float32 kernel: {sorted(set(report.leaks))} ({where})")
+        if report.instructions["float64"] and "float64" not in name:
+            faults.append(f"{name}: {report.instructions['float64']} float64 instructions ({where})")
+    return faults
+
+
+def test_every_kernel_compiles_without_spills_and_leaks(in_use, reports):
+    faults = [fault for use, each in zip(in_use, reports, strict=True) for one in each for fault in faults_of(use, one)]
+    assert not faults, f"{len(in_use)} kernels:\n" + "\n".join(faults)
+    short = [
+        cuda_table.key(use)
+        for use, each in zip(in_use, reports, strict=True)
+        if len(each) != sum(c >= compiler.least_capability(use[0].cuda) for c in ptx.CAPABILITIES)
+    ]
+    assert not short
+
+
+def test_no_kernel_became_worse(in_use, reports):
+    """Against the table that is kept: registers, shared memory, instructions, loads and stores of 16 bytes."""
+    worse = cuda_table.regressions(cuda_table.read(), cuda_table.rows(in_use, reports))
+    assert not worse, "renew the table with `make ptx-table` if this is meant:\n" + "\n".join(worse)
+
+
+def test_the_table_names_what_became_worse():
+    row = ((32,), (0,), (100,), (4,), (2,), (0,), (0,), (1,))
+    before = {"a": row, "gone": row}
+
+    def after(**changes):
+        now = [column * 3 for column in row]
+        for column, value in changes.items():
+            now[cuda_table.COLUMNS.index(column)] = (*now[cuda_table.COLUMNS.index(column)][:2], value)
+        return cuda_table.regressions(before, {"a": tuple(now), "gone": row})
+
+    assert after() == []
+    assert after(registers=36, instructions=124) == []
+    assert after(registers=37) == ["a: registers 32 -> 37 (compute capability 9.0)"]
+    assert after(shared=4) == ["a: shared 0 -> 4 (compute capability 9.0)"]
+    assert after(instructions=126) == ["a: instructions 100 -> 126 (compute capability 9.0)"]
+    assert after(load16=0) == ["a: load16 4 -> 0 (compute capability 9.0)"]
+    assert after(barrier=2) == ["a: barrier 1 -> 2 (compute capability 9.0)"]
+    assert len(cuda_table.regressions(before, {"a": row, "new": row})) == 2
 
 
 # ---------------------------------------------------------------- the check itself
@@ -188,7 +199,23 @@ def test_a_float64_leak_is_found(kernel):
 
 
 def test_slow_memory_is_counted():
-    assert compiled(_spilling).stack_bytes >= 1600
+    report = compiled(_spilling)
+    assert report.stack_bytes >= 1600
+    assert report.instructions["local"] > 0
+
+
+def test_instructions_of_the_machine_code_are_counted():
+    x = np.zeros((2, BLOCK), np.float32)
+    use = (_good, compiler.argument_types((x, x)))
+    (together,) = ptx.compile_kernels([use])
+    assert [report.capability for report in together] == list(ptx.CAPABILITIES)
+    for report in together:
+        alone = ptx.compile_kernel(*use, report.capability)
+        assert alone.instructions == report.instructions
+        assert 100 < report.instructions["total"] < 1000
+        assert report.instructions["barrier"] == 6
+        assert report.instructions["float64"] == report.instructions["local"] == 0
+    assert compiled(_good, np.float64).instructions["float64"] > 10
 
 
 def test_a_kernel_that_does_not_compile_raises():

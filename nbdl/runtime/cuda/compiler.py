@@ -12,6 +12,8 @@ import types as python_types
 from typing import Any
 
 from nbdl.runtime import addresses, jit, vecmath
+from nbdl.runtime.cuda.array import DeviceArray
+from nbdl.runtime.errors import DeviceError
 
 _KNOWN_FUNCTIONS = vecmath.FUNCTIONS | {addresses.array_at}
 """Python functions that numba-cuda is taught; it compiles all others."""
@@ -102,23 +104,65 @@ def kernel(function: python_types.FunctionType) -> Any:
     return numba_cuda().jit(build(function))
 
 
+def load(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """The driver's function of a kernel for arguments like these, compiled and loaded."""
+    compiled = kernel(function.py_func).compile(argument_types(arguments))
+    loaded = compiled._codelibrary.get_cufunc()
+    if hasattr(loaded.module, "initialized"):
+        compiled.initialize_once(loaded.module)
+    from cuda.bindings import driver as api
+
+    error, handle = api.cuKernelGetFunction(loaded.handle)
+    if int(error):
+        raise DeviceError(f"kernel {function.py_func.__name__}: cuKernelGetFunction failed with error {int(error)}")
+    return handle
+
+
 def argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """The types that a kernel is compiled for when it gets these arguments."""
     import numba
 
-    return tuple(numba.typeof(argument) for argument in arguments)
+    return tuple(
+        numba.typeof(argument._geometry if isinstance(argument, DeviceArray) else argument) for argument in arguments
+    )
+
+
+def requires_capability(major: int, minor: int) -> Any:
+    """Marks a CUDA function whose instructions older GPUs do not have."""
+
+    def mark(function: Any) -> Any:
+        function.least_capability = (major, minor)
+        return function
+
+    return mark
+
+
+def least_capability(function: Any) -> tuple[int, int]:
+    """The oldest compute capability that a CUDA function runs on; (0, 0) if any will do."""
+    least: tuple[int, int] = getattr(function, "least_capability", (0, 0))
+    return least
+
+
+@functools.lru_cache(maxsize=8)
+def _lower(function: python_types.FunctionType, types: tuple[Any, ...]) -> Any:
+    """The kernel as LLVM's code, which is the same for every GPU."""
+    numba_cuda()
+    from numba.cuda import compiler, dispatcher
+
+    # Device functions ask the driver which GPU they are compiled for.
+    ask = dispatcher.get_current_device
+    capability = (7, 5)
+    dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=capability)
+    try:
+        library, _ = compiler._compile_pyfunc_with_fixup(
+            build(function), types, device=False, cc=capability, abi="numba"
+        )
+    finally:
+        dispatcher.get_current_device = ask
+    return library
 
 
 def compile_to_ptx(function: python_types.FunctionType, types: tuple[Any, ...], capability: tuple[int, int]) -> str:
     """Compiles a kernel without a GPU or its driver: the PTX for argument types and a compute capability."""
-    cuda = numba_cuda()
-    from numba.cuda import dispatcher
-
-    # Device functions ask the driver which GPU they are compiled for.
-    ask = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=capability)
-    try:
-        text, _ = cuda.compile(build(function), types, cc=capability, device=False, abi="numba", output="ptx")
-    finally:
-        dispatcher.get_current_device = ask
-    return text if isinstance(text, str) else text.decode()
+    text: str = _lower(function, types).get_asm_str(cc=capability)
+    return text
