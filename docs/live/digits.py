@@ -12,7 +12,7 @@ from nbdl.export import trace
 SIDE = 8
 
 
-def _moved(images: np.ndarray) -> np.ndarray:
+def moved(images: np.ndarray) -> np.ndarray:
     """Images [N, 64] and the same, moved by one pixel to each side: a reader does not draw in the middle."""
     squares = images.reshape(-1, SIDE, SIDE)
     padded = np.pad(squares, ((0, 0), (1, 1), (1, 1)))
@@ -29,7 +29,7 @@ def reader() -> nn.Module:
     """One that knows handwritten digits, after a few seconds."""
     nbdl.manual_seed(0)
     train, _ = data.digits()
-    images, labels = _moved(train.arrays[0]), np.tile(train.arrays[1], 5)
+    images, labels = moved(train.arrays[0]), np.tile(train.arrays[1], 5)
     network = blank_reader()
     optimizer = optim.AdamW(network.parameters(), lr=3e-3)
     for epoch in range(8):
