@@ -1,7 +1,9 @@
 """Archives: unpacked member by member, into a folder and nowhere else, checked before anything is written."""
 
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -17,6 +19,10 @@ from nbdl.data.errors import ArchiveError
 
 LARGEST = 2**32
 MOST_MEMBERS = 100_000
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(struct.error, ValueError, LookupError),  # what the standard library's readers let through
+)
 PIECE = 2**20
 
 
@@ -63,7 +69,9 @@ def unpack(archive: str | Path, folder: str | Path, largest: int = LARGEST) -> P
                 if folder.exists():
                     folder.rmdir()
                 os.replace(contents, folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+    except ArchiveError:
+        raise
+    except DAMAGED as error:
         raise ArchiveError(source, "a whole zip or tar archive", f"a damaged one ({error})") from None
     except (NotImplementedError, RuntimeError) as error:  # what zipfile says of unknown compression and of encryption
         raise ArchiveError(source, "an archive that can be read", str(error)) from None

@@ -1,0 +1,5 @@
+"""All promises, by name."""
+
+from tests.reliability import cache, files, memory, saving
+
+AREAS = {area.name: area for area in (files.AREA, saving.AREA, cache.AREA, memory.AREA)}
