@@ -48,6 +48,9 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 from nbdl.runtime.gemm.bending import CURVES
 from nbdl.runtime.gemm.product import gemm_kernel
 
+_SIZES = 5
+"""The argument of a matrix product that holds its sizes and strides, and the address of its curve."""
+
 ALIGNMENT = 64
 """Bytes; every buffer starts at a multiple of it."""
 
@@ -178,7 +181,7 @@ def _fill(launch: Launch, filled: set[int], plan: _Plan) -> Iterator[dict[str, A
         if buffer.kind == CONSTANT and buffer.nbytes and id(buffer) not in filled:
             filled.add(id(buffer))
             yield {"offset": plan(buffer), "content": base64.b64encode(buffer.content or b"").decode()}
-            if launch.kernel.cpu is gemm_kernel.cpu:
+            if launch.kernel.cpu is gemm_kernel.cpu and buffer is launch.arguments[_SIZES].buffer:
                 yield from _curves(buffer, plan(buffer), launch.arguments[0].dtype)
 
 
