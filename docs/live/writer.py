@@ -8,7 +8,7 @@ import numpy as np
 
 import nbdl
 from live.figure import Figure
-from nbdl import data, models, nn, ops, optim
+from nbdl import data, explain, models, nn, ops, optim
 from nbdl.export import trace
 
 CONTEXT, STEPS = 64, 1000
@@ -41,13 +41,20 @@ def writer() -> tuple[models.GPT, data.CharacterTokenizer]:
     return model.eval(), tokenizer
 
 
+def predict(model: models.GPT, tokens: nbdl.Tensor) -> dict[str, nbdl.Tensor]:
+    """Scores of the next character at every place of a text, and for each layer how much each place took of each."""
+    scores: list[nbdl.Tensor] = []
+    maps = explain.attention_maps(lambda tokens: scores.append(model(tokens)), tokens)
+    return {"output": scores[0][0], **{f"attention{layer}": weights for layer, weights in enumerate(maps)}}
+
+
 def figure() -> Figure:
-    """`predict` scores the next character at every place of a text."""
+    """One program that reads a text."""
     model, tokenizer = writer()
-
-    def predict(tokens: nbdl.Tensor) -> nbdl.Tensor:
-        with nbdl.no_grad():
-            return model(tokens)[0]
-
-    program = trace(predict, np.arange(CONTEXT)[None] % tokenizer.size, state=[model], names=["tokens"])
+    program = trace(
+        lambda tokens: predict(model, tokens),
+        np.arange(CONTEXT)[None] % tokenizer.size,
+        state=[model],
+        names=["tokens"],
+    )
     return Figure({"predict": program}, {"characters": [tokenizer.decode([k]) for k in range(tokenizer.size)]})
