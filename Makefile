@@ -77,8 +77,8 @@ docs: $(READY)/core $(READY)/docs $(READY)/wasm
 serve: $(READY)/core $(READY)/docs $(READY)/wasm
 	$(BIN)/python -m mkdocs serve --watch nbdl --watch docs/examples
 
-docs-test: docs $(READY)/dev
-	$(BIN)/python -m pytest -m site
+docs-test: docs $(READY)/dev $(READY)/browser
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m site
 
 bench: $(READY)/core $(READY)/parity
 	$(BIN)/python -m benchmarks --write
@@ -118,7 +118,7 @@ mutants: $(READY)/core $(READY)/dev
 # Newer versions of everything: resolve without the old constraints, then write down what came. The nvidia packages that
 # matter are pinned in pyproject.toml; the others must follow the build of PyTorch that a machine gets.
 constraints: $(READY)/venv
-	$(PIP) --upgrade --upgrade-strategy eager --editable '.[examples]' --group dev --group docs --group ptx --group parity --group wasm
+	$(PIP) --upgrade --upgrade-strategy eager --editable '.[examples]' --group dev --group docs --group ptx --group parity --group wasm --group browser
 	@{ sed '/^[^#]/,$$d' constraints.txt; \
 	   $(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v '^nvidia-' | sed 's/+.*//' | LC_ALL=C sort -f; \
 	 } > constraints.new && mv constraints.new constraints.txt

@@ -65,7 +65,7 @@ def svg(figure: Figure, caption: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # its style would reach the whole page
-    text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r"<svg \1 aria-hidden=\"true\">", text, count=1)
+    text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">', text, count=1)
     text = re.sub(r'<g id="[a-z]+[._a-z]*_\d+">', "<g>", text)  # ids that every figure of a page would repeat
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     for colour, variable in _VARIABLES.items():

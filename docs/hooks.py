@@ -43,6 +43,7 @@ OUTSIDE = re.compile(
     r"""|url\(["']?(?:https?:)?//|@import\s+["'](?:https?:)?//""",
     re.IGNORECASE,
 )
+EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 
 _faults: list[str] = []
 
@@ -124,6 +125,7 @@ def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
         first, count = _faults[0], len(_faults)
         _faults.clear()
         raise PluginError(f"{page.file.src_uri}: {count} code block(s) failed; the first:\n{first}")
+    content = EMPTY_HEADING.sub(r"<td\1></td>", content)  # a corner that heads nothing is no heading
     return render_formulas(content, page.file.src_uri)
 
 
@@ -176,16 +178,21 @@ def link_languages(output: str, page: Any, config: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Trains and compiles what runs in the pages; the second language takes it from the first."""
-    import live  # on the path since on_startup
+    """Trains and compiles what runs in the pages; the second language takes it from the first. Extends its search."""
+    import korean_words  # on the path since on_startup
+    import live
 
     site = Path(config.site_dir)
     live.build(site / "assets" / "live", site.parent / "assets" / "live")
+    if config.theme["language"] == "ko":
+        korean_words.extend_index(site / "search" / "search_index.json")
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
     """Links the languages, and refuses a page that loads anything from another host."""
     output = link_languages(output, page, config)
+    label = "검색" if config.theme["language"] == "ko" else "Search"
+    output = output.replace('role="dialog"', f'role="dialog" aria-label="{label}"')
     if found := OUTSIDE.search(output):
         raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
     return output
