@@ -32,7 +32,7 @@ from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_float, check_int
 from nbdl.runtime.dtypes import INT64, as_dtype
 from nbdl.runtime.errors import ShapeError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact, scalar
 from nbdl.runtime.vecmath import exp, log1p
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
@@ -98,14 +98,29 @@ def _over_rows(cpu: Any, cuda_twin: Any) -> Kernel:
 # ---------------------------------------------------------------- sums
 
 
+@exact
+def _add_exactly(total, lost, value):
+    """total + value as rounded, and `lost` with what the rounding took from it added (Knuth's two-sum)."""
+    sum = total + value
+    added = sum - total
+    return sum, lost + ((total - (sum - added)) + (value - added))
+
+
+@exact
+def _rounded(total, lost):
+    """The sum of both; of an infinity, beside which nothing that was lost is a number, the infinity itself."""
+    return total + lost if total - total == 0 else total
+
+
 @scalar
 def _cumsum_row(x, y, backwards, row):
+    """One sum of n numbers carries n roundings; with what they lost kept beside it, it carries one."""
     size = x.shape[1]
-    total = y.dtype.type(0)
+    total, lost = y.dtype.type(0), y.dtype.type(0)
     for step in range(size):
         i = size - 1 - step if backwards else step
-        total += x[row, i]
-        y[row, i] = total
+        total, lost = _add_exactly(total, lost, y.dtype.type(x[row, i]))
+        y[row, i] = _rounded(total, lost)
 
 
 @cpu_kernel
