@@ -9,7 +9,7 @@ A request is a JSON file (see `nbdl.export.wasm`). Each of its programs becomes 
 calls kernels one after the other on arrays at fixed places of one block of memory, the arena; each of its kernels
 becomes a function of addresses, sizes and numbers.
 
-    layout of the memory   stack | constants, arena | what `nbdl_allocate` gives out
+    layout of the memory   stack | constants, arena | what `nbdl_allocate` gives out, until `nbdl_release`
 """
 
 from __future__ import annotations
@@ -311,7 +311,9 @@ class _Entries:
             return builder.icmp_unsigned("!=", value, ir.Constant(_INT32, 0))
         if isinstance(kind, types.Integer):
             wanted = self.context.get_value_type(kind)
-            return value if wanted.width == 32 else builder.sext(value, wanted)
+            if wanted.width == 32:
+                return value
+            return builder.sext(value, wanted) if kind.signed else builder.zext(value, wanted)
         return value
 
 
@@ -353,6 +355,10 @@ refused:
 done:
   store i32 %end, ptr @nbdl_top
   ret i32 %start
+}
+define void @nbdl_release() {
+  store i32 0, ptr @nbdl_top
+  ret void
 }
 define void @NRT_incref(ptr %array) alwaysinline { ret void }
 define void @NRT_decref(ptr %array) alwaysinline { ret void }
@@ -447,7 +453,7 @@ def build(request: dict[str, Any], target: Path) -> None:
         entries.add_program(name, program, kernels)
     for name, entry in request["kernels"].items():
         entries.add_kernel(name, kernels[entry["kernel"]], entry["arguments"])
-    exported = [*request["programs"], *request["kernels"], "nbdl_allocate", "nbdl_arena", "__heap_base"]
+    exported = [*request["programs"], *request["kernels"], "nbdl_allocate", "nbdl_release", "nbdl_arena"]
     for element in panel.FLOATS:
         if any(panel._symbol(element) in str(library._get_module_for_linking()) for library in entries.libraries):
             _add_tile_driver(entries, element)

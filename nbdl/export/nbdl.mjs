@@ -11,7 +11,7 @@ export async function load(name, fetchFile = async (url) => (await fetch(url)).a
 
 export async function instantiate(code, description, weights) {
   const { instance } = await WebAssembly.instantiate(code, {});
-  const { memory, nbdl_arena, nbdl_allocate } = instance.exports;
+  const { memory, nbdl_arena, nbdl_allocate, nbdl_release } = instance.exports;
   const base = nbdl_arena.value;
   const reset = () => new Uint8Array(memory.buffer).set(new Uint8Array(weights), base);
   reset();
@@ -31,15 +31,17 @@ export async function instantiate(code, description, weights) {
     model[name] = () => instance.exports[exported]();
     show(model[name], { ...controls, ...outputs, ...inputs });
   }
-  // A single kernel: arrays made by `model.array("float32", [2, 3])`, numbers, and last the number of tasks.
+  // A single kernel: arrays made by `model.array("float32", [2, 3])`, numbers, and last the number of tasks. `bind` makes
+  // a function of a kernel and its arguments. `release` frees all arrays at once.
   model.array = (dtype, shape) => {
     const size = shape.reduce((product, length) => product * length, 1);
     const address = nbdl_allocate(size * TYPES[dtype].BYTES_PER_ELEMENT);
     if (!address && size) throw new Error(`nbdl: no memory for ${shape.join(" x ")} elements of ${dtype}`);
     return { address, shape, get values() { return new TYPES[dtype](memory.buffer, address, size); } };
   };
-  for (const name of Object.keys(description.kernels))
-    model[name] = (...given) =>
-      instance.exports[name](...given.flatMap((item) => (item?.shape ? [item.address, ...item.shape] : [item])));
+  model.release = nbdl_release;
+  const flat = (given) => given.flatMap((item) => (item?.shape ? [item.address, ...item.shape] : [item]));
+  model.bind = (name, ...given) => instance.exports[name].bind(null, ...flat(given));
+  for (const name of Object.keys(description.kernels)) model[name] = (...given) => instance.exports[name](...flat(given));
   return model;
 }

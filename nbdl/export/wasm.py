@@ -61,10 +61,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Kernels = Mapping[str, tuple[jit.Kernel, Sequence[str]]]
 """Single kernels by name, each with the types of its arguments."""
 
-_LOADERS = {"array", "description", "load", "memory", "reset", "state"}
+_LOADERS = {"array", "bind", "description", "load", "memory", "release", "reset", "state"}
 
 _TAKEN = (
-    {"fmod", "main", "nbdl_allocate", "nbdl_arena"}
+    {"fmod", "main", "nbdl_allocate", "nbdl_arena", "nbdl_release"}
     | _LOADERS
     | {
         name + kind
