@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly reliability mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
 	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
+	@echo "make reliability  damaged files, crashes, processes, memory, numbers, packages: every promise in full"
 	@echo "make wasm       compile kernels to WebAssembly and run them"
 	@echo "make mutants    plant bugs in kernels, one at a time, and count how many the tests catch"
 	@echo "make clean      remove everything that make made"
@@ -109,6 +110,11 @@ gpu-free: lint test simt ptx parity wasm docs-test
 
 nightly: $(READY)/core $(READY)/dev
 	$(BIN)/nbdl gradcheck --examples 10000 --seed $$(date +%Y%m%d)
+
+# Damaged files, crashes, caches, processes, memory, numbers, large arrays, packages, in full: two hours, most of it the
+# long training. `make reliability AREAS="files saving"` proves some of them.
+reliability: $(READY)/core $(READY)/dev
+	$(BIN)/python -m tests.reliability $(AREAS)
 
 mutation: mutants
 

@@ -1,5 +1,8 @@
 """All promises, by name."""
 
-from tests.reliability import cache, files, memory, saving
+from tests.reliability import cache, files, large, memory, numerics, packages, processes, saving, soak
 
-AREAS = {area.name: area for area in (files.AREA, saving.AREA, cache.AREA, memory.AREA)}
+AREAS = {
+    module.AREA.name: module.AREA
+    for module in (files, saving, cache, processes, memory, numerics, large, packages, soak)
+}
