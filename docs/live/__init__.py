@@ -13,12 +13,22 @@ import json
 import shutil
 from pathlib import Path
 
-from live import digits, writer
+from live import convolution, descent, digits, features, gan, gates, graph, perceptron, writer
 from nbdl.export import wasm
 
 MODULE = "site"
-FIGURES = {"digits": digits.figure, "writer": writer.figure}
-KERNELS: wasm.Kernels = {}
+FIGURES = {
+    "digits": digits.figure,
+    "writer": writer.figure,
+    "graph": graph.figure,
+    "descent": descent.figure,
+    "perceptron": perceptron.figure,
+    "convolution": convolution.figure,
+    "features": features.figure,
+    "gates": gates.figure,
+    "gan": gan.figure,
+}
+KERNELS: wasm.Kernels = {**convolution.KERNELS, **perceptron.KERNELS, **gan.KERNELS}
 FILES = (f"{MODULE}.wasm", "nbdl.mjs", *(f"{name}.{kind}" for name in FIGURES for kind in ("json", "weights")))
 
 
