@@ -86,6 +86,10 @@ def test_folders_of_sounds(tmp_path):
     assert padded.shape == (2, 18, 8) and lengths.tolist() == [18, 8] and labels.tolist() == [1, 0]
     assert np.array_equal(sounds.sequences[3], data.read_spectrogram(sounds.paths[3], bands=8))
     assert np.abs(sounds.sequences[0].mean(axis=0)).max() < 1e-5
+    loud = data.read_spectrogram(sounds.paths[3], bands=8, per_band=False)
+    assert np.abs(loud - loud.mean(axis=0) - sounds.sequences[3]).max() < 1e-5
+    assert abs(loud.mean()) < 1e-5 < np.abs(loud.mean(axis=0)).max()
+    assert np.array_equal(data.SoundClassFolder(tmp_path, bands=8, per_band=False).sequences[3], loud)
     part = sounds.select([3, 1])
     assert part.labels.tolist() == [1, 0] and part.lengths.tolist() == [18, 18]
     assert np.array_equal(part.sequences[0], sounds.sequences[3])

@@ -192,13 +192,15 @@ def log_mel(
     return np.log(power @ mel_filters(bands, size, rate).T + QUIETEST).astype(np.float32)
 
 
-def read_spectrogram(path: str | Path, bands: int = 40) -> np.ndarray:
-    """The log-mel spectrogram of a WAV file, channels averaged, as networks like it: each band has mean 0, which takes
-    out the loudness and the microphone, and about unit variance.
+def read_spectrogram(path: str | Path, bands: int = 40, per_band: bool = True) -> np.ndarray:
+    """The log-mel spectrogram of a WAV file, channels averaged, as networks like it: mean 0, about unit variance.
 
     Args:
         path: The file.
         bands: Mel bands.
+        per_band: Give each band mean 0, which takes out loudness and microphone: right for what changes while it
+            sounds, such as words. A steady sound, a vowel or a hum, *is* the means of its bands: False then takes out
+            the loudness only.
 
     Returns:
         float32 [frames, bands].
@@ -213,7 +215,8 @@ def read_spectrogram(path: str | Path, bands: int = 40) -> np.ndarray:
     if not len(samples):
         raise EmptyDataError(str(path), "at least one sample", "none")
     features = log_mel(samples, rate, bands)
-    normalized: np.ndarray = (features - features.mean(axis=0)) / SPREAD
+    mean = features.mean(axis=0) if per_band else features.mean()
+    normalized: np.ndarray = (features - mean) / SPREAD
     return normalized
 
 
@@ -226,6 +229,7 @@ class SoundClassFolder(SequenceDataset):
     Args:
         root: The folder of folders.
         bands: Mel bands.
+        per_band: As for `read_spectrogram`.
 
     Attributes:
         classes: The names of the folders, in alphabetical order: the class of each id.
@@ -237,9 +241,9 @@ class SoundClassFolder(SequenceDataset):
         EmptyDataError: There are fewer than two folders with a WAV file in them, or a file has no sample.
     """
 
-    def __init__(self, root: str | Path, bands: int = 40) -> None:
+    def __init__(self, root: str | Path, bands: int = 40, per_band: bool = True) -> None:
         self.classes, self.paths, labels = class_files(root, (".wav",))
-        super().__init__([read_spectrogram(path, bands) for path in self.paths], labels)
+        super().__init__([read_spectrogram(path, bands, per_band) for path in self.paths], labels)
 
     def __repr__(self) -> str:
         return f"SoundClassFolder({len(self)} sounds, {len(self.classes)} classes, {self.span()})"
