@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,7 +33,7 @@ commands:
   train RECIPE       train a network on real data, no code needed
   sample [FOLDER]    let a trained language model write, or fill in [MASK]
   list               the recipes and what each is about
-  gradcheck [OP]     hold every backward kernel against numeric gradients
+  gradcheck [OP]     hold every backward kernel, or your own, against numeric gradients
   warmup             compile every kernel now, into the cache
   doctor             look at this machine and say what to mend
 
@@ -359,54 +358,60 @@ def _gradcheck(words: list[str]) -> int:
     parser = Parser(
         prog="nbdl gradcheck",
         description="Draws cases of each operation and holds its values against the NumPy definition and its gradients "
-        "against central differences, in float64.",
+        "against central differences in float64, against complex steps, and float32 against float64. Functions and "
+        "modules of your own are named module:function or file.py:function; what their arguments are is read from "
+        'type hints Annotated[Tensor, "N D"], from an attribute spec, or from --input.',
     )
-    parser.add_argument("operations", nargs="*", metavar="OP", help="which operations; all when none is named")
+    parser.add_argument(
+        "operations", nargs="*", metavar="OP", help="which operations; all of nbdl's when none is named"
+    )
     parser.add_argument("--examples", type=int, default=100, metavar="N", help="cases an operation; default: 100")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the cases; default: 0")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar='NAME="N D"', help="what an argument of your own function is"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the report to a file, for programs")
+    parser.add_argument("--html", metavar="FILE", help="write the report to a page, for people")
     given = parser.parse_args(words)
-    if given.examples < 1:
-        parser.error(f"argument --examples: expected a whole number from 1 up, got {given.examples}")
-    if find_spec("hypothesis") is None:
-        return _fail("error: gradcheck draws its cases with Hypothesis: pip install 'nbdl[testing]'", FAILED)
-    from nbdl.testing.runner import check_operations
-    from nbdl.testing.specs import all_specs, find_specs
+    for option in ("examples", "jobs"):
+        if getattr(given, option) < 1:
+            parser.error(f"argument --{option}: expected a whole number from 1 up, got {getattr(given, option)}")
+    if given.seed < 0:
+        parser.error(f"argument --seed: expected a whole number from 0 up, got {given.seed}")
+    described = {}
+    for item in given.input:
+        name, equals, text = item.partition("=")
+        if not (equals and name.isidentifier()):
+            parser.error(f'argument --input: expected NAME="N D", got {item!r}')
+        described[name] = text
+    from nbdl.testing import report
+    from nbdl.testing.runner import check_by_name, find_subjects
+    from nbdl.testing.specs import all_specs
 
     try:
-        specs = find_specs(given.operations)
+        names = [spec.name for spec in find_subjects(given.operations, described)]
     except KeyError as error:
         near = difflib.get_close_matches(error.args[0], [spec.name for spec in all_specs()], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`nbdl gradcheck --examples 1` names them all"
         raise UsageError(f"no operation {error.args[0]!r}; {hint}") from None
 
-    widest = max(len(spec.name) for spec in specs)
-    print(
-        f"  {'operation':<{widest}}  {'cases':>7}  {'gradients':>9}  {'kinks':>7}  {'error/tolerance':>15}  {'time':>8}"
-    )
+    widest = max(len(name) for name in names)
+    print(report.heading(widest))
     results = []
-    for result in check_operations(specs, given.examples, given.seed):
+    for result in check_by_name(given.operations, described, given.examples, given.seed, given.jobs):
         results.append(result)
-        verdict = "" if result.failure is None else "  FAILED"
-        print(
-            f"  {result.name:<{widest}}  {result.cases:>7,}  {result.elements:>9,}  {result.kinks:>7,}"
-            f"  {result.largest_error:>15.4f}  {result.seconds:>6.1f} s{verdict}",
-            flush=True,
-        )
-    worst = max(results, key=lambda result: result.largest_error)
-    print(
-        f"\n{len({_operation(r.name) for r in results})} operations, {sum(r.cases for r in results):,} cases, "
-        f"{sum(r.elements for r in results):,} gradients, {sum(r.kinks for r in results):,} kinks skipped, "
-        f"largest error {worst.largest_error:.4f} of the tolerance ({worst.name})"
-    )
+        print(report.line(result, widest), flush=True)
+    print(f"\n{report.summary(results)}")
+    settings = {"examples": given.examples, "seed": given.seed}
+    for file, make in ((given.json, report.to_json), (given.html, report.to_html)):
+        if file:
+            Path(file).write_text(make(results, settings), encoding="utf-8")
+            print(f"report: {file}")
     failures = [result for result in results if result.failure is not None]
     for result in failures:
-        print(f"\n{result.name}: {result.failure}", file=sys.stderr)
-    return _fail(f"\nerror: {len(failures)} of {len(results)} rows failed", FAILED) if failures else 0
-
-
-def _operation(row: str) -> str:
-    """The operation of a row of the spec table: some have several, name:variant."""
-    return row.partition(":")[0]
+        print(f"\n{result.name}: {result.failure}\n\n{result.reproducer}", file=sys.stderr)
+    return _fail(f"error: {len(failures)} of {len(results)} rows failed", FAILED) if failures else 0
 
 
 def _warmup(words: list[str]) -> int:

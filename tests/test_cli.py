@@ -100,6 +100,9 @@ def test_list_and_train_show_the_recipes(capsys):
         (["list", "all"], "unrecognized arguments: all"),
         (["gradcheck", "--examples", "0"], "expected a whole number from 1 up, got 0"),
         (["gradcheck", "softmx"], "no operation 'softmx'"),
+        (["gradcheck", "relu", "--jobs", "0"], "argument --jobs: expected a whole number from 1 up, got 0"),
+        (["gradcheck", "relu", "--seed", "-1"], "argument --seed: expected a whole number from 0 up, got -1"),
+        (["gradcheck", "mine:f", "--input", "x"], "argument --input: expected NAME=\"N D\", got 'x'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(capsys, words, message):
@@ -323,22 +326,24 @@ def test_doctor_tells_where_the_cache_cannot_be_used(tmp_path):
 def test_gradcheck_reports(capsys):
     assert main(["gradcheck", "relu", "matmul", "--examples", "5"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^  relu +\d+ +[\d,]+ +\d+ +\d\.\d+ ", out, re.M)
+    assert re.search(r"^  relu +\d+ +[\d,]+ +\d+ +\d+ +\d\.\d+ ", out, re.M)
     assert re.search(
-        r"^\d+ operations, [\d,]+ cases, [\d,]+ gradients, \d+ kinks skipped, largest error 0\.\d+", out, re.M
+        r"^\d+ operations, [\d,]+ cases, [\d,]+ gradients, \d+ kinks skipped, \d+ complex steps, largest error 0\.\d",
+        out,
+        re.M,
     )
 
 
 def test_gradcheck_fails_with_a_reproducer(capsys, monkeypatch):
     from nbdl.testing import runner
 
-    def broken(spec, case):
+    def broken(spec, case, directions):
         raise AssertionError("gradient of input[0]: 1.0, numeric 2.0")
 
     monkeypatch.setattr(runner.properties, "check_gradients", broken)
     assert main(["gradcheck", "relu", "--examples", "3"]) == 1
     captured = capsys.readouterr()
-    assert "FAILED" in captured.out and "numeric 2.0" in captured.err and "reproduce:" in captured.err
+    assert "FAILED" in captured.out and "numeric 2.0" in captured.err and "replay('relu'" in captured.err
     assert re.fullmatch(r"error: (\d) of \1 rows failed", captured.err.splitlines()[-1])
 
 

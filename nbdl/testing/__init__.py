@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbdl.testing.draw import Draw, replayed, seeded
 from nbdl.testing.gradcheck import GradcheckError, GradcheckReport, gradcheck
@@ -14,6 +14,7 @@ __all__ = [
     "GradcheckReport",
     "OpSpec",
     "Refusal",
+    "check_function",
     "gradcheck",
     "replay",
     "replayed",
@@ -21,8 +22,14 @@ __all__ = [
 ]
 
 
-def replay(name: str, drawn: list[int]) -> Any:
-    """Runs the case that a failure of `nbdl gradcheck` names again (see `nbdl.testing.runner`)."""
-    from nbdl.testing.runner import replay as run  # Hypothesis and the table are needed here only
+if TYPE_CHECKING:
+    from nbdl.testing.runner import check_function, replay
 
-    return run(name, drawn)
+
+def __getattr__(name: str) -> Any:
+    """The runner reads modules and imports processes: only those who check many cases pay for that."""
+    if name in ("check_function", "replay"):
+        from nbdl.testing import runner
+
+        return getattr(runner, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

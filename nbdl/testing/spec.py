@@ -37,6 +37,7 @@ class OpSpec:
     Attributes:
         function: The public function.
         reference: The definition in float64 NumPy, called with the same keyword arguments; returns an array or tuple.
+            None where there is none: a function of another project.
         inputs: Draws the keyword arguments of one case; arrays are NumPy arrays, floating-point ones float64.
         differentiable: Names of the arguments with gradients.
         tolerance: Relative and absolute bound of |result - reference| for each dtype.
@@ -44,10 +45,11 @@ class OpSpec:
         benchmark: Keyword arguments of a typical size, made by a seeded generator; None to leave it out.
         page: The docs page that explains the operation.
         variant: Distinguishes several rows of one function.
+        described: How the arguments of another project's function were described, for its reproducer.
     """
 
     function: Callable[..., Any]
-    reference: Callable[..., Any]
+    reference: Callable[..., Any] | None
     inputs: Callable[[Draw], dict[str, Any]]
     differentiable: tuple[str, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"float64": 1e-12, "float32": 1e-5})
@@ -55,11 +57,17 @@ class OpSpec:
     benchmark: Callable[[np.random.Generator], dict[str, Any]] | None = None
     page: str = "reference/ops"
     variant: str = ""
+    described: Mapping[str, str] | None = None
+
+    @property
+    def operation(self) -> str:
+        """The function's name."""
+        return self.function.__name__
 
     @property
     def name(self) -> str:
         """The function's name, with the variant behind a colon."""
-        return self.function.__name__ + (f":{self.variant}" if self.variant else "")
+        return self.operation + (f":{self.variant}" if self.variant else "")
 
     def __repr__(self) -> str:
         return f"OpSpec({self.name})"
