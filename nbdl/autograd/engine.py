@@ -11,7 +11,8 @@ import numpy as np
 
 from nbdl.autograd.graph import Array, Context
 from nbdl.autograd.tensor import Tensor, wrap
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays, placement
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError
 
 
@@ -82,6 +83,8 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
                 f"backward: a gradient must be given for a tensor of shape {list(tensor.shape)}; "
                 "only a tensor of one element has the implied gradient 1"
             )
+        if type(tensor._array) is DeviceArray:
+            return _one_on_gpu(tensor._array)
         return _one(tensor._array.dtype).reshape(tensor._array.shape)
     if not isinstance(gradient, Tensor):
         raise ArgumentTypeError(f"gradient: expected a Tensor, got {type(gradient).__name__}")
@@ -96,6 +99,13 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
 def _one(dtype: Any) -> Array:
     """The gradient of a loss with respect to itself. Read-only, so that no leaf takes it for its .grad."""
     one = np.ones((), dtype)
+    one.flags.writeable = False
+    return one
+
+
+def _one_on_gpu(like: Any) -> Array:
+    with placement.beside(like):
+        one = arrays.full(like.shape, 1, like.dtype)
     one.flags.writeable = False
     return one
 
@@ -204,7 +214,8 @@ def _step(
     if incoming is None:
         return [None] * len(node.edges)
     if len(incoming) > 1:
-        _fill_missing(node, incoming)
+        with placement.beside(next(array for array in incoming if array is not None)):
+            _fill_missing(node, incoming)
     if node.hooks is not None:
         for number, hooks in node.hooks.items():
             if incoming[number] is not None:
@@ -213,7 +224,11 @@ def _step(
         for number, array in enumerate(incoming):
             if (node, number) in wanted:
                 wanted[node, number] = array
-    outgoing = node.op.backward(node, *incoming)
+    if placement.active:
+        with placement.beside(next(array for array in incoming if array is not None)):
+            outgoing = node.op.backward(node, *incoming)
+    else:
+        outgoing = node.op.backward(node, *incoming)
     if not retain_graph:
         node._saved = None
     if type(outgoing) is not tuple:
@@ -257,9 +272,7 @@ def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
     # PyTorch's rule: a gradient lies in the order of its leaf, or in C's.
     ordered = array.flags.c_contiguous or array.strides == leaf._array.strides
     if not ordered or not array.flags.writeable or id(arrays.owner(array)) in foreign:
-        copy = memory.empty(array.shape, array.dtype)
-        arrays.copy_into(copy, array)
-        array = copy
+        array = arrays.copied(array)
     foreign.add(id(arrays.owner(array)))
     leaf._grad = wrap(array)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from nbdl.autograd.mode import mode
 from nbdl.autograd.tensor import Tensor, wrap
-from nbdl.runtime import arrays, memory
-from nbdl.runtime.errors import GradientError
+from nbdl.runtime import arrays, memory, placement
+from nbdl.runtime.cuda.array import DeviceArray
+from nbdl.runtime.errors import DeviceError, GradientError
 
 Array = Any
 """A NumPy array on the CPU, a device array on a GPU."""
@@ -114,24 +115,32 @@ class Op:
     @classmethod
     def apply(cls, *inputs: Any) -> Any:
         """Runs forward on the inputs' arrays and wraps the results; records the operation if gradients may be asked."""
-        ctx = Context(cls)
-        values = list(inputs)
-        tensors: list[Tensor] = []
-        edges: list[Any] | None = None
-        for place, value in enumerate(inputs):
-            if isinstance(value, Tensor):
-                tensors.append(value)
-                values[place] = value._array
-                if value.requires_grad and mode.enabled:
-                    if edges is None:
-                        edges = [None] * len(inputs)
-                    edges[place] = value if value._node is None else (value._node, value._output)
-        if edges is None:
-            ctx.needs_input_grad = (False,) * len(inputs)
-        else:
-            ctx.edges = edges
-            ctx.needs_input_grad = tuple([edge is not None for edge in edges])
-        result = cls.forward(ctx, *values)
+        before = None
+        if placement.active:
+            before = placement.where.kind
+            inputs = _on_one_device(cls, inputs)
+        try:
+            ctx = Context(cls)
+            values = list(inputs)
+            tensors: list[Tensor] = []
+            edges: list[Any] | None = None
+            for place, value in enumerate(inputs):
+                if isinstance(value, Tensor):
+                    tensors.append(value)
+                    values[place] = value._array
+                    if value.requires_grad and mode.enabled:
+                        if edges is None:
+                            edges = [None] * len(inputs)
+                        edges[place] = value if value._node is None else (value._node, value._output)
+            if edges is None:
+                ctx.needs_input_grad = (False,) * len(inputs)
+            else:
+                ctx.edges = edges
+                ctx.needs_input_grad = tuple([edge is not None for edge in edges])
+            result = cls.forward(ctx, *values)
+        finally:
+            if before is not None:
+                placement.where.kind = before
         if type(result) is tuple:
             outputs = tuple([_output(array, tensors) for array in result])
             if edges is not None:
@@ -143,10 +152,33 @@ class Op:
         return output
 
 
+def _on_one_device(op: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Says where the operation's new arrays go; numbers on the CPU, tensors of no dimension, go to the others' GPU."""
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    if not tensors:
+        return inputs
+    kind = placement.meet(op.__name__.removesuffix("Op").lower(), [tensor._array for tensor in tensors])
+    placement.where.kind = kind
+    if kind == "cpu" or all(type(tensor._array) is not np.ndarray for tensor in tensors):
+        return inputs
+    return tuple(
+        [_sent(value) if isinstance(value, Tensor) and type(value._array) is np.ndarray else value for value in inputs]
+    )
+
+
+def _sent(number: Tensor) -> Tensor:
+    """A tensor of no dimension on the GPU."""
+    from nbdl.runtime.cuda import memory as cuda_memory
+
+    if number.requires_grad:
+        raise DeviceError('a number on the CPU that requires gradients meets tensors of the GPU: move it, .to("cuda")')
+    return wrap(cuda_memory.constant(number._array))
+
+
 def _output(array: Array, inputs: list[Tensor]) -> Tensor:
     """The tensor of a result. A view counts changes together with the input whose memory it shows."""
     output = wrap(array)
-    if type(array.base) is np.ndarray:
+    if type(array.base) is np.ndarray or (placement.active and type(array.base) is DeviceArray):
         owner = arrays.owner(array)
         for tensor in inputs:
             if arrays.owner(tensor._array) is owner:
@@ -182,7 +214,7 @@ def _record(ctx: Context, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> 
 
 def _note_versions(saved: Array, tensors: tuple[Tensor, ...], versions: list[tuple[list[int], int]]) -> None:
     """The versions of the tensors whose memory a saved array shows."""
-    if isinstance(saved, np.ndarray):
+    if isinstance(saved, (np.ndarray, DeviceArray)):
         owner = arrays.owner(saved)
         for tensor in tensors:
             if arrays.owner(tensor._array) is owner:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdl.autograd.printing import format_array
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.devices import device
-from nbdl.runtime.errors import ArgumentTypeError, DTypeError, GradientError, ShapeError
+from nbdl.runtime.errors import ArgumentTypeError, DeviceError, DTypeError, GradientError, ShapeError
 
 if TYPE_CHECKING:
     from nbdl.autograd.graph import Context
@@ -166,7 +167,7 @@ class Tensor:
         return steps if dim is None else steps[dim]
 
     def data_ptr(self) -> int:
-        return self._array.__array_interface__["data"][0]
+        return address_of(self._array)
 
     # -- gradients
 
@@ -205,6 +206,8 @@ class Tensor:
         """The tensor's memory as a NumPy array, shared. Raises GradientError when it requires gradients."""
         if self.requires_grad:
             raise GradientError("numpy: the tensor requires gradients; use detach().numpy()")
+        if not isinstance(self._array, np.ndarray):
+            raise DeviceError("numpy: the tensor lies on the GPU; use .cpu().numpy()")
         return self._array
 
     def item(self) -> float | int | bool:
@@ -263,13 +266,17 @@ class Tensor:
 
     def __repr__(self) -> str:
         tail = []
+        array = self._array
+        if not isinstance(array, np.ndarray):
+            array = array.host()
+            tail.append("device='cuda'")
         if self._array.dtype not in _SILENT_DTYPES:
             tail.append(f"dtype={self._array.dtype}")
         if self._node is not None:
             tail.append(f"grad_fn={self._node}")
         elif self.requires_grad:
             tail.append("requires_grad=True")
-        return f"tensor({', '.join([format_array(self._array), *tail])})"
+        return f"tensor({', '.join([format_array(array), *tail])})"
 
 
 def wrap(array: Any) -> Tensor:

@@ -158,7 +158,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     if tensor.numel() == 0:
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    vectors = memory.empty((min(rows, columns), max(rows, columns)), tensor.dtype)
+    vectors = arrays.empty_beside(tensor._array, (min(rows, columns), max(rows, columns)))
     philox.normal(vectors, generator=generator)
     initialization.orthogonalize(vectors, vectors.dtype.type(gain))
     return _write(tensor, (vectors if rows <= columns else vectors.T).reshape(tensor.shape))
@@ -179,9 +179,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     normal_(tensor, 0.0, std, generator)
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
+    values = arrays.on_host(tensor._array)
     for column in range(columns):
-        tensor._array[philox.permutation(rows, generator)[:zeros], column] = 0
-    return tensor
+        values[philox.permutation(rows, generator)[:zeros], column] = 0
+    return tensor if values is tensor._array else _write(tensor, values)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -250,7 +251,11 @@ def _is_empty(tensor: Tensor) -> bool:
 
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
-    tensor._array[...] = values
+    if type(tensor._array) is np.ndarray:
+        tensor._array[...] = values
+    else:
+        known = np.asarray(values, tensor.dtype) if isinstance(values, np.ndarray) else values
+        arrays.copy_into(tensor._array, known)
     tensor._version[0] += 1
     return tensor
 
@@ -258,7 +263,7 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
 def _fill(tensor: Tensor, fill: Callable[[Any], None]) -> Tensor:
     """Lets a function write into the tensor's memory, which it expects contiguous."""
     array = tensor._array
-    values = array if array.flags.c_contiguous else memory.empty(array.shape, array.dtype)
+    values = array if array.flags.c_contiguous else arrays.empty_beside(array, array.shape)
     fill(values)
     if values is not array:
         arrays.copy_into(array, values)

@@ -99,10 +99,13 @@ class _BatchNorm(_Running):
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             batches = self.num_batches_tracked
-            batches._array[...] += 1
-            batches._version[0] += 1
+            if batches.is_cuda:
+                batches.add_(1)
+            else:  # without a launch
+                batches._array[...] += 1
+                batches._version[0] += 1
             if self.momentum is None:
-                factor = 1 / int(batches._array)
+                factor = 1 / int(batches.item())
         follows = not self.training or self.track_running_stats
         return ops.batch_norm(
             input,

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.runtime import memory
+from nbdl.runtime import memory, placement
 from nbdl.runtime.checks import FLOATS
-from nbdl.runtime.errors import ArgumentTypeError, DeviceError, DTypeError
+from nbdl.runtime.devices import require
+from nbdl.runtime.errors import ArgumentTypeError, DTypeError
 
 _Owned = TypeVar("_Owned", bound=Tensor)
 
@@ -93,6 +94,5 @@ def new_parameter(shape: tuple[int, ...], device: Any = None, dtype: Any = None)
     dtype = np.dtype(np.float32 if dtype is None else dtype)
     if dtype not in FLOATS:
         raise DTypeError(f"dtype: expected float32 or float64, got {dtype}")
-    if device not in (None, "cpu"):
-        raise DeviceError(f"device: parameters are made on the CPU; move the module with .to({device!r}) afterwards")
-    return Parameter(Tensor(memory.empty(shape, dtype)))
+    with placement.at("cpu" if device is None else require(device)):
+        return Parameter(Tensor(memory.empty(shape, dtype)))

@@ -9,7 +9,8 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.nn.parameter import Parameter
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, placement
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentTypeError, StateError
 
 if TYPE_CHECKING:
@@ -152,6 +153,9 @@ def write(tensor: Tensor, array: Any) -> None:
     target = tensor._array
     if array.dtype == target.dtype:
         arrays.copy_into(target, array)
+    elif placement.active and DeviceArray in (type(target), type(array)):
+        host = array.host() if type(array) is DeviceArray else array
+        arrays.copy_into(target, host.astype(target.dtype))
     else:
         target[...] = array
     tensor._version[0] += 1

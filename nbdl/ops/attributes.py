@@ -101,7 +101,7 @@ def cpu(input: Tensor) -> Tensor:
 
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor in the memory of a GPU; the tensor itself if it is. DeviceError without one."""
-    return to(input, device="cuda" if device is None else device)
+    return to(input, device="cuda" if device is None else device, non_blocking=non_blocking)
 
 
 def half(input: Tensor) -> Tensor:

@@ -25,10 +25,10 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.optim.table import chunk_kernel, cut_chunks
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.addresses import address_of, array_at
 from nbdl.runtime.checks import check_float, check_number
-from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- reference
@@ -113,7 +113,7 @@ def average_(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float
     check_number("weight", weight, 0, 1)
     if len(averages) != len(values):
         raise ArgumentError(f"values: expected {len(averages)} tensors, as many as averages, got {len(values)}")
-    by_dtype: dict[Any, list[tuple[Any, Any]]] = {}
+    alike: dict[Any, list[tuple[Any, Any]]] = {}
     for number, (average, value) in enumerate(zip(averages, values, strict=True)):
         check_float(f"averages[{number}]", average)
         if value.shape != average.shape:
@@ -123,11 +123,16 @@ def average_(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float
         if not average._array.flags.c_contiguous:
             raise ArgumentError(f"averages[{number}]: expected contiguous memory, got a view with gaps")
         if average.numel():
-            by_dtype.setdefault(average.dtype, []).append((average._array, arrays.contiguous(value._array)))
-    for dtype, pairs in by_dtype.items():
+            kind = placement.kind_of(average._array)
+            if placement.kind_of(value._array) != kind:
+                raise DeviceError(f"values[{number}]: it does not lie on its average's device")
+            alike.setdefault((average.dtype, kind), []).append((average._array, arrays.contiguous(value._array)))
+    for (dtype, _), pairs in alike.items():
+        with placement.beside(pairs[0][0]):
+            like = memory.empty((1,), dtype)
         addresses = np.array([[address_of(average), address_of(value)] for average, value in pairs], np.int64)
         chunks = cut_chunks(range(len(pairs)), [average.size for average, _ in pairs])
-        average_step(np.empty(1, dtype), addresses, chunks, float(weight))
+        average_step(like, addresses, chunks, float(weight))
     for average in averages:
         average._version[0] += 1
 

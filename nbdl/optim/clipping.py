@@ -18,10 +18,10 @@ import numpy as np
 
 from nbdl.autograd import Tensor, wrap
 from nbdl.optim.table import chunk_kernel, cut_chunks
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.addresses import address_of, array_at
 from nbdl.runtime.checks import check_number
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, NumericalError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, NumericalError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- reference
@@ -194,7 +194,9 @@ class _Gradients:
     def __init__(self, gradients: list[Tensor]) -> None:
         self._gradients = gradients
         self._copies = [arrays.contiguous(gradient._array) for gradient in gradients]
-        self.like = np.empty(1, gradients[0].dtype)
+        self.kind = placement.kind_of(gradients[0]._array)
+        with placement.at(self.kind):
+            self.like = memory.empty((1,), gradients[0].dtype)
         self.addresses = np.array([[address_of(copy)] for copy in self._copies], np.int64)
         self.chunks = cut_chunks(range(len(gradients)), [gradient.numel() for gradient in gradients])
 
@@ -207,16 +209,16 @@ class _Gradients:
 
 
 def _tables(parameters: Tensor | Iterable[Tensor]) -> list[_Gradients]:
-    """The gradients of the parameters that have one, by dtype."""
+    """The gradients of the parameters that have one, by dtype and device."""
     listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    by_dtype: dict[Any, list[Tensor]] = {}
+    alike: dict[Any, list[Tensor]] = {}
     for position, parameter in enumerate(listed):
         if not isinstance(parameter, Tensor):
             raise ArgumentTypeError(f"parameters[{position}]: expected a Tensor, got {type(parameter).__name__}")
         gradient = parameter.grad
         if gradient is not None and gradient.numel():
-            by_dtype.setdefault(gradient.dtype, []).append(gradient)
-    return [_Gradients(gradients) for gradients in by_dtype.values()]
+            alike.setdefault((gradient.dtype, placement.kind_of(gradient._array)), []).append(gradient)
+    return [_Gradients(gradients) for gradients in alike.values()]
 
 
 # ---------------------------------------------------------------- public
@@ -262,19 +264,28 @@ def clip_grad_norm_(
     check_number("max_norm", max_norm, 0)
     tables = _tables(parameters)
     dtype = tables[0].like.dtype if tables else np.dtype(np.float32)
-    partial = np.empty(sum(len(table.chunks) for table in tables), np.float64)
+    kinds = {table.kind for table in tables}
+    if len(kinds) > 1:
+        raise DeviceError("parameters: their gradients lie on two devices, and a norm has one: clip them by themselves")
+    with placement.at(*kinds or {"cpu"}):
+        partial = memory.empty((sum(len(table.chunks) for table in tables),), np.float64)
+        norm = memory.empty((1,), np.float64)
     first = 0
     for table in tables:
         powers(table.like, table.addresses, table.chunks, order, partial[first : first + len(table.chunks)])
         first += len(table.chunks)
-    norm = np.zeros(1, np.float64)
     root(partial, order, norm)
-    if error_if_nonfinite and not math.isfinite(norm[0]):
-        raise NumericalError(f"the norm of order {norm_type} of the gradients is {norm[0]}; they cannot be clipped")
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise NumericalError(f"the norm of order {norm_type} of the gradients is {norm.item()}; they cannot be clipped")
     for table in tables:
         scale(table.like, table.addresses, table.chunks, norm, float(max_norm))
         table.finish()
-    return wrap(norm.astype(dtype).reshape(()))
+    if kinds == {"cuda"} and dtype != np.float64:
+        with placement.at("cuda"):
+            rounded = memory.empty((1,), dtype)
+        root(partial, order, rounded)
+        return wrap(rounded.reshape(()))
+    return wrap((norm if kinds == {"cuda"} else norm.astype(dtype)).reshape(()))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:

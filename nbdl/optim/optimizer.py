@@ -9,8 +9,9 @@ import numpy as np
 
 from nbdl.autograd import Tensor, enable_grad
 from nbdl.optim.table import ParameterTable
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, placement
 from nbdl.runtime.checks import check_float
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, StateError
 
 
@@ -93,14 +94,14 @@ class Optimizer:
         """Raises unless the group's hyperparameters are in range."""
 
     def _group_tables(self, number: int) -> list[ParameterTable]:
-        """The group's parameters as tables, one for each dtype."""
+        """The group's parameters as tables, one for each dtype and device."""
         tables = self._tables[number]
         members = self.param_groups[number]["params"]
         if tables is None or sum(len(table.parameters) for table in tables) != len(members):
-            by_dtype: dict[Any, list[Tensor]] = {}
+            alike: dict[Any, list[Tensor]] = {}
             for parameter in members:
-                by_dtype.setdefault(parameter.dtype, []).append(parameter)
-            tables = [ParameterTable(listed, self.states, self.coefficients) for listed in by_dtype.values()]
+                alike.setdefault((parameter.dtype, placement.kind_of(parameter._array)), []).append(parameter)
+            tables = [ParameterTable(listed, self.states, self.coefficients) for listed in alike.values()]
             self._tables[number] = tables
         return tables
 
@@ -116,7 +117,8 @@ class Optimizer:
                 if set_to_none:
                     parameter._grad = None
                 else:
-                    gradient._array = arrays.full(gradient.shape, 0, gradient.dtype)
+                    with placement.beside(gradient._array):
+                        gradient._array = arrays.full(gradient.shape, 0, gradient.dtype)
                     gradient._version[0] += 1
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -228,7 +230,10 @@ class Optimizer:
                 source = value._array if isinstance(value, Tensor) else np.asarray(value)
                 if source.shape != target.shape:
                     raise ShapeError(f"state {name}: expected shape {list(target.shape)}, got {list(source.shape)}")
-                target._array[...] = source
+                if placement.active and DeviceArray in (type(target._array), type(source)):
+                    arrays.copy_into(target._array, _of_dtype(source, target.dtype))
+                else:
+                    target._array[...] = source
                 own[name] = target
                 table.started.add(number)
             else:
@@ -244,6 +249,13 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name not in ("params", "param_names")]
         return "\n".join([*lines, ")"])
+
+
+def _of_dtype(source: Any, dtype: Any) -> Any:
+    """A state in its parameter's dtype, for a copy to or from a GPU."""
+    if source.dtype == dtype:
+        return source
+    return (source.host() if type(source) is DeviceArray else source).astype(dtype)
 
 
 def equal_rows(steps: Sequence[float]) -> Sequence[float]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor, wrap
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.addresses import address_of
-from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from nbdl.runtime.jit import CudaFunction, Kernel
 
 CHUNK = 8192
@@ -54,7 +54,7 @@ def cut_chunks(numbers: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
 
 
 class ParameterTable:
-    """The parameters of one group and dtype.
+    """The parameters of one group, dtype and device.
 
     Args:
         parameters: The parameters.
@@ -66,16 +66,19 @@ class ParameterTable:
         steps: [P] how many updates each parameter has seen, float32 as in PyTorch.
         started: Numbers of the parameters whose states hold something (for states that do not start from a constant).
         buffers: The flat buffer of each state in use.
-        like: An array of the parameters' dtype, for kernels to know it by.
+        like: An array of the parameters' dtype on their device, for kernels to know it by.
+        kind: That device, "cpu" or "cuda".
     """
 
     def __init__(self, parameters: list[Tensor], states: tuple[str, ...], coefficients: int) -> None:
         self.parameters = parameters
         self.dtype = parameters[0].dtype
-        self.like = np.empty(1, self.dtype)
+        self.kind = placement.kind_of(parameters[0]._array)
+        with placement.at(self.kind):
+            self.like = memory.empty((1,), self.dtype)
         self.sizes = [parameter.numel() for parameter in parameters]
         self.steps = np.zeros(len(parameters), np.float32)
-        self.buffers: dict[str, np.ndarray] = {}
+        self.buffers: dict[str, Any] = {}
         self.active: list[int] = []
         self.started: set[int] = set()
         self.addresses = np.zeros((len(parameters), STATE + len(states)), np.int64)
@@ -94,7 +97,8 @@ class ParameterTable:
     def require(self, name: str, initial: float = 0.0) -> None:
         """Gives the state a flat buffer if it has none yet."""
         if name not in self.buffers:
-            buffer = arrays.full((self._offsets[-1],), initial, self.dtype)
+            with placement.at(self.kind):
+                buffer = arrays.full((self._offsets[-1],), initial, self.dtype)
             self.buffers[name] = buffer
             column = STATE + self._states.index(name)
             base = address_of(buffer)
@@ -129,6 +133,8 @@ class ParameterTable:
             array = gradient._array
             if array.size != size or array.dtype != self.dtype or not array.flags.c_contiguous:
                 array = self._readable(number, array)
+            if placement.active and placement.kind_of(array) != self.kind:
+                raise DeviceError(f"gradient of parameter {number}: it does not lie on the parameter's device")
             active.append(number)
             places.append(address_of(array))
         if len(active) == len(known):
@@ -148,6 +154,11 @@ class ParameterTable:
             raise DTypeError(f"parameter {number}: was {self.dtype} when the optimizer was made, is {array.dtype} now")
         if array.size != self.sizes[number]:
             raise ShapeError(f"parameter {number}: had {self.sizes[number]} elements, has {array.size} now")
+        if placement.kind_of(array) != self.kind:
+            raise DeviceError(
+                f"parameter {number}: was on {self.kind!r} at the optimizer's first step, is on another device now. Move "
+                "the model first, then make the optimizer; load_state_dict takes over what it remembers"
+            )
         if not array.flags.writeable:
             raise ArgumentError(f"parameter {number}: its memory is read-only")
         if array.flags.c_contiguous:

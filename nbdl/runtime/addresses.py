@@ -22,11 +22,15 @@ _pointer_at = ctypes.c_void_p.from_address
 
 
 def _read_pointer(array: np.ndarray) -> int:
-    return _pointer_at(id(array) + _HEADER).value or 0
+    if type(array) is np.ndarray:
+        return _pointer_at(id(array) + _HEADER).value or 0
+    return _ask_interface(array)
 
 
 def _ask_interface(array: Any) -> int:
     """The address by the documented way, which builds a dictionary and takes ten times as long."""
+    if not isinstance(array, np.ndarray):
+        return int(array.address)  # a GPU's
     address: int = array.__array_interface__["data"][0]
     return address
 
@@ -37,7 +41,7 @@ def _fastest() -> Callable[[np.ndarray], int]:
 
 
 address_of = _fastest()
-"""The address of a NumPy array's first element."""
+"""The address of the first element of a NumPy array, or of one of a GPU."""
 
 # ---------------------------------------------------------------- from an address to an array
 

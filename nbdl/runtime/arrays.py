@@ -8,6 +8,8 @@ import numpy as np
 
 from nbdl.runtime import memory
 from nbdl.runtime.addresses import address_of
+from nbdl.runtime.cuda.array import DeviceArray
+from nbdl.runtime.errors import DeviceError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- copy
@@ -240,8 +242,10 @@ def collapse(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[i
     return tuple(sizes), [tuple(s) for s in steps]
 
 
-def strided(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+def strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """A writable view of the array's memory with another shape and other strides, in bytes."""
+    if type(array) is DeviceArray:
+        return array.strided(shape, strides)
     root = owner(array)
     try:  # a quarter of the time of as_strided, and the root stays visible as the base
         return np.ndarray(shape, array.dtype, root, address_of(array) - address_of(root), strides)
@@ -255,16 +259,42 @@ def owner(array: Any) -> Any:
     while type(base) is np.ndarray:
         array = base
         base = array.base
-    return array
+    return array.owner if type(array) is DeviceArray else array
 
 
 def contiguous(array: Any) -> Any:
     """The array itself if it is C-contiguous, else a C-contiguous copy."""
-    if array.flags.c_contiguous:
-        return array
-    result = memory.empty(array.shape, array.dtype)
+    return array if array.flags.c_contiguous else copied(array)
+
+
+def copied(array: Any) -> Any:
+    """A C-contiguous copy, on the same device."""
+    result = empty_beside(array, array.shape)
     copy_into(result, array)
     return result
+
+
+def empty_beside(array: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """An uninitialised array on the device of another, of its dtype unless one is given."""
+    if type(array) is DeviceArray:
+        from nbdl.runtime.cuda import memory as cuda_memory
+
+        return cuda_memory.empty(shape, dtype or array.dtype)
+    return memory.empty(shape, dtype or array.dtype)
+
+
+def on_host(array: Any) -> np.ndarray:
+    """The array for the CPU to look at: itself, or a copy of one on a GPU."""
+    return array.host() if type(array) is DeviceArray else array
+
+
+def sent_beside(array: Any, values: np.ndarray) -> Any:
+    """Values that the CPU found, on the device of an array."""
+    if type(array) is DeviceArray:
+        from nbdl.runtime.cuda import memory as cuda_memory
+
+        return cuda_memory.to_device(values)
+    return values
 
 
 def channels_last(array: Any) -> Any:
@@ -277,10 +307,16 @@ def channels_first(array: Any) -> Any:
     return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
-def copy_into(target: np.ndarray, source: np.ndarray) -> None:
+def copy_into(target: Any, source: Any) -> None:
     """Copies the source's elements into a target of the same shape and dtype; both may have any strides."""
     if source.size == 0:
         return
+    if type(target) is DeviceArray or type(source) is DeviceArray:
+        from nbdl.runtime.cuda import memory as cuda_memory
+
+        if type(target) is not type(source):
+            cuda_memory.copy_across(target, source)
+            return
     if source.flags.c_contiguous and target.flags.c_contiguous:
         _copy_flat(source.reshape(-1), target.reshape(-1))
         return
@@ -291,6 +327,8 @@ def copy_into(target: np.ndarray, source: np.ndarray) -> None:
         return
     x, y = _memory_of(source), _memory_of(target)
     if x is None or y is None:
+        if type(target) is DeviceArray:
+            raise DeviceError(f"a view of {source.dtype} on memory of another dtype cannot be copied on the GPU")
         np.copyto(target, source)
         return
     item = source.itemsize
@@ -328,7 +366,7 @@ def _third(values: tuple[int, ...], dim: int) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def _memory_of(array: np.ndarray) -> tuple[np.ndarray, int] | None:
+def _memory_of(array: Any) -> tuple[Any, int] | None:
     """The contiguous memory that the array shows, flat, and the place of its first element there."""
     root = owner(array)
     if root.dtype != array.dtype or not (root.flags.c_contiguous or root.flags.f_contiguous):
@@ -360,7 +398,7 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 def add_arrays(a: Any, b: Any) -> Any:
     """A new array a + b, in the memory order of a; same shape and dtype."""
     if a.flags.c_contiguous:
-        total = memory.empty(a.shape, a.dtype)
+        total = empty_beside(a, a.shape)
         add(a.reshape(-1), contiguous(b).reshape(-1), total.reshape(-1))
         return total
     order = dense_order(a)
@@ -394,6 +432,6 @@ def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
 
 def sum_rows(partial: Any) -> Any:
     """[R, D] -> [D]: the rows added in order, so that the sum does not depend on the number of threads."""
-    total = memory.empty((partial.shape[1],), partial.dtype)
+    total = empty_beside(partial, (partial.shape[1],))
     sum_rows_kernel(partial, total)
     return total

@@ -127,9 +127,14 @@ def check_dims(name: str, dims: Any, rank: int) -> tuple[int, ...]:
     return listed if rank else ()
 
 
-def check_ids(name: str, ids: np.ndarray, count: int, allowed: int | None = None) -> None:
+def check_ids(name: str, ids: Any, count: int, allowed: int | None = None) -> None:
     """Raises IndexRangeError unless all ids lie in [0, count), or equal `allowed` (an ignore_index)."""
     if ids.size == 0:
+        return
+    if not isinstance(ids, np.ndarray):
+        from nbdl.runtime.cuda import memory as cuda_memory
+
+        cuda_memory.look(ids, lambda values: check_ids(name, values, count, allowed))
         return
     lowest, highest = int(ids.min()), int(ids.max())
     if lowest >= 0 and highest < count:

@@ -29,6 +29,10 @@ class DeviceError(NbdlError, RuntimeError):
     """A device is missing or tensors live on different devices. The message says how to mend it."""
 
 
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The GPU has no memory left for an array. The message names what was asked for, what is free and who holds it."""
+
+
 class GradientError(NbdlError, RuntimeError):
     """backward() cannot run: no graph, a graph already freed, or a saved tensor changed in place."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from nbdl.autograd import Tensor, wrap
 from nbdl.ops.elementwise.casting import cast, to
 from nbdl.runtime import arrays, memory
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.devices import require
 from nbdl.runtime.dtypes import SUPPORTED, as_dtype, get_default_dtype
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
@@ -159,6 +160,11 @@ def _supported(name: str, array: np.ndarray) -> np.ndarray:
     if native in SUPPORTED:
         return array if array.dtype == native else array.astype(native)
     raise DTypeError(f"{name}: expected one of {', '.join(map(str, SUPPORTED))}, got {array.dtype}")
+
+
+def device_of(tensor: Tensor) -> str | None:
+    """The GPU that a tensor lies on; None, which needs no look at what devices there are, for the CPU."""
+    return tensor.device if type(tensor._array) is DeviceArray else None
 
 
 def finished(array: Any, device: Any, requires_grad: bool) -> Tensor:

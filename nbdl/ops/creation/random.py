@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor, wrap
-from nbdl.ops.creation.data import finished
+from nbdl.ops.creation.data import device_of, finished
 from nbdl.ops.creation.values import shape_of
 from nbdl.ops.elementwise.arithmetic import add, div, mul, neg
 from nbdl.ops.elementwise.casting import cast
@@ -24,7 +24,7 @@ from nbdl.ops.elementwise.comparison import isfinite, le, lt
 from nbdl.ops.elementwise.exponential import log
 from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.elementwise.layout import broadcast_shape
-from nbdl.runtime import memory, philox
+from nbdl.runtime import arrays, memory, philox
 from nbdl.runtime.checks import check_float, check_int, check_number, check_rank
 from nbdl.runtime.dtypes import INT64, as_dtype, get_default_dtype
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
@@ -279,18 +279,18 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
 
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in the shape and dtype of another tensor; see `rand`."""
-    return rand(size=input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return rand(size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers in the shape and dtype of another tensor; see `randn`."""
-    return randn(size=input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return randn(size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad)
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:
     """Integers in the shape and dtype of another tensor; see `randint`."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input.shape, dtype=dtype or input.dtype)
+    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device_of(input))
 
 
 # ---------------------------------------------------------------- of given distributions
@@ -339,9 +339,9 @@ def normal(
             check_float(name, value)
         elif name == "std":
             check_number("std", value, 0)
-    if isinstance(std, Tensor) and bool(lt(std, 0)._array.any()):
+    if isinstance(std, Tensor) and arrays.on_host(lt(std, 0)._array).any():
         raise ArgumentError("std: expected numbers of at least 0, got a negative one")
-    y = memory.empty(broadcast_shape(*[value.shape for value in tensors]), tensors[-1].dtype)
+    y = arrays.empty_beside(tensors[-1]._array, broadcast_shape(*[value.shape for value in tensors]))
     philox.normal(y, 0.0, 1.0, generator)
     mean, std = (value.detach() if isinstance(value, Tensor) else value for value in (mean, std))
     return add(mul(wrap(y), std), mean)
@@ -368,12 +368,12 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
         >>> nbdl.bernoulli(nbdl.tensor([0.0, 1.0]))
         tensor([0., 1.])
     """
-    y = memory.empty(input.shape, input.dtype)
+    y = arrays.empty_beside(input._array, input.shape)
     if p is not None:
         philox.bernoulli(y, check_number("p", p, 0, 1), generator)
         return wrap(y)
     chances = check_float("input", input).detach()
-    if not bool((le(0, chances) & le(chances, 1))._array.all()):
+    if not arrays.on_host((le(0, chances) & le(chances, 1))._array).all():
         raise ArgumentError("input: expected chances in [0, 1]")
     philox.uniform(y, 0.0, 1.0, generator)
     return wrap(cast(lt(wrap(y), chances)._array, input.dtype))
@@ -409,23 +409,24 @@ def multinomial(
     check_rank("input", check_float("input", input), 1, 2)
     count = check_int("num_samples", num_samples, 1)
     weights = input.detach().contiguous()
-    if not bool((isfinite(weights) & le(0, weights))._array.all()):
+    if not arrays.on_host((isfinite(weights) & le(0, weights))._array).all():
         raise ArgumentError("input: expected finite weights of at least 0")
     rows = weights._array.reshape(-1, weights.shape[-1])
-    positive = lt(0, wrap(rows))._array.sum(axis=1)
+    positive = arrays.on_host(lt(0, wrap(rows))._array).sum(axis=1)
     needed = 1 if replacement else count
     if positive.size and int(positive.min()) < needed:
         raise ArgumentError(f"input: expected at least {needed} weights above 0 in each row, got {int(positive.min())}")
     if replacement:
-        u = memory.empty((rows.shape[0], count), rows.dtype)
-        y = memory.empty(u.shape, INT64)
+        u = arrays.empty_beside(rows, (rows.shape[0], count))
+        y = arrays.empty_beside(rows, u.shape, INT64)
         philox.uniform(u, 0.0, 1.0, generator)
         draw(rows, u, y)
     else:
-        u = memory.empty(rows.shape, rows.dtype)
+        u = arrays.empty_beside(rows, rows.shape)
         philox.uniform(u, 0.0, 1.0, generator)
         times = div(neg(log(add(neg(wrap(u)), 1))), wrap(rows))._array  # 1 - u is never 0
-        y = np.argsort(times, axis=1, kind="stable")[:, :count].astype(np.int64)
+        order = np.argsort(arrays.on_host(times), axis=1, kind="stable")
+        y = arrays.sent_beside(rows, order[:, :count].astype(np.int64))
     return wrap(y.reshape((*input.shape[:-1], count)))
 
 
@@ -434,7 +435,7 @@ def multinomial(
 
 def _refill(input: Tensor, fill: Any, *arguments: Any) -> Tensor:
     """New elements for the tensor, drawn by `fill`. The result depends on nothing, so its gradient is none."""
-    y = memory.empty(input.shape, input.dtype)
+    y = arrays.empty_beside(input._array, input.shape)
     fill(y, *arguments)
     return overwrite(input, lambda _: wrap(y))
 
@@ -460,7 +461,7 @@ def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator |
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with exponentially distributed numbers of mean 1 / lambd."""
     check_number("lambd", lambd, 0, open_low=True)
-    u = rand(size=input.shape, dtype=check_float("input", input).dtype, generator=generator)
+    u = rand(size=input.shape, dtype=check_float("input", input).dtype, device=device_of(input), generator=generator)
     return overwrite(input, lambda _: div(log(add(neg(u), 1)), -lambd))
 
 
@@ -469,5 +470,5 @@ def random_(input: Tensor, from_: int = 0, to: int | None = None, *, generator: 
     if to is None:
         dtype = input.dtype
         to = 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else 2 if dtype.kind == "b" else np.iinfo(dtype).max
-    y = randint(from_, int(to), input.shape, dtype=input.dtype, generator=generator)
+    y = randint(from_, int(to), input.shape, dtype=input.dtype, device=device_of(input), generator=generator)
     return overwrite(input, lambda _: y)

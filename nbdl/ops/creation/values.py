@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.creation.data import finished, tensor
+from nbdl.ops.creation.data import device_of, finished, tensor
 from nbdl.ops.shape.views import sizes_of
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays, memory, placement
+from nbdl.runtime.devices import require
 from nbdl.runtime.dtypes import as_dtype, get_default_dtype, number_dtype
 from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
@@ -29,7 +30,8 @@ def shape_of(sizes: Sequence[Any], size: Any) -> tuple[int, ...]:
 
 def _of_value(value: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     dtype = get_default_dtype() if dtype is None else as_dtype(dtype)
-    return finished(arrays.full(shape, value, dtype), device, requires_grad)
+    with placement.at(placement.where.kind if device is None else require(device)):
+        return finished(arrays.full(shape, value, dtype), device, requires_grad)
 
 
 def zeros(*sizes: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, size: Any = None) -> Tensor:
@@ -152,47 +154,52 @@ def _like(input: Tensor, dtype: Any) -> tuple[tuple[int, ...], Any]:
 
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of another tensor; see `zeros`."""
-    return _of_value(0, *_like(input, dtype), device, requires_grad)
+    return _of_value(0, *_like(input, dtype), device or device_of(input), requires_grad)
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of another tensor; see `ones`."""
-    return _of_value(1, *_like(input, dtype), device, requires_grad)
+    return _of_value(1, *_like(input, dtype), device or device_of(input), requires_grad)
 
 
 def full_like(
     input: Tensor, fill_value: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """One value in the shape and dtype of another tensor; see `full`."""
-    return _of_value(fill_value, *_like(input, dtype), device, requires_grad)
+    return _of_value(fill_value, *_like(input, dtype), device or device_of(input), requires_grad)
 
 
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """An uninitialised tensor of the shape and dtype of another; see `empty`."""
     shape, dtype = _like(input, dtype)
-    return finished(memory.empty(shape, as_dtype(dtype)), device, requires_grad)
+    return finished(memory.empty(shape, as_dtype(dtype)), device or device_of(input), requires_grad)
 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the data, in this tensor's dtype."""
-    return tensor(data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    dtype = self.dtype if dtype is None else dtype
+    return tensor(data, dtype=dtype, device=device_of(self), requires_grad=requires_grad)
 
 
 def new_zeros(self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of a shape, in this tensor's dtype."""
-    return zeros(*size, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    dtype = self.dtype if dtype is None else dtype
+    return zeros(*size, dtype=dtype, device=device_of(self), requires_grad=requires_grad)
 
 
 def new_ones(self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of a shape, in this tensor's dtype."""
-    return ones(*size, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    dtype = self.dtype if dtype is None else dtype
+    return ones(*size, dtype=dtype, device=device_of(self), requires_grad=requires_grad)
 
 
 def new_full(self: Tensor, size: Any, fill_value: float, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in a shape, in this tensor's dtype."""
-    return full(size, fill_value, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    dtype = self.dtype if dtype is None else dtype
+    return full(size, fill_value, dtype=dtype, device=device_of(self), requires_grad=requires_grad)
 
 
 def new_empty(self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """An uninitialised tensor of a shape, in this tensor's dtype."""
-    return empty(*size, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    dtype = self.dtype if dtype is None else dtype
+    return empty(*size, dtype=dtype, device=device_of(self), requires_grad=requires_grad)

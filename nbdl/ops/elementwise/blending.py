@@ -15,6 +15,7 @@ from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map2, MapN
 from nbdl.ops.elementwise.operands import BinaryOp, apply_pair, as_operand, as_tensor_operand, meet, typed_number
 from nbdl.runtime import vecmath
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DTypeError
 from nbdl.runtime.jit import exact
 
@@ -111,7 +112,9 @@ class LerpOp(Op):
     @classmethod
     def forward(cls, ctx: Context, start, end, weight):
         ctx.save(start, end, weight)
-        return (cls.value if weight.shape else cls.value_number)(start, end, weight if weight.shape else weight[()])
+        if weight.shape or type(weight) is DeviceArray:
+            return cls.value(start, end, weight)
+        return cls.value_number(start, end, weight[()])
 
     @classmethod
     def backward(cls, ctx: Context, dy):

@@ -62,19 +62,19 @@ class ToDeviceOp(Op):
     """y = x in the memory of another device."""
 
     @staticmethod
-    def forward(ctx: Context, x, kind):
+    def forward(ctx: Context, x, kind, non_blocking):
         ctx.kind = "cpu" if kind == "cuda" else "cuda"
-        return ToDeviceOp.moved(x, kind)
+        return ToDeviceOp.moved(x, kind, non_blocking)
 
     @staticmethod
     def backward(ctx: Context, dy):
-        return ToDeviceOp.moved(dy, ctx.kind), None
+        return ToDeviceOp.moved(dy, ctx.kind, False), None, None
 
     @staticmethod
-    def moved(x: Any, kind: str) -> Any:
+    def moved(x: Any, kind: str, non_blocking: bool) -> Any:
         from nbdl.runtime.cuda import memory as cuda_memory
 
-        return cuda_memory.to_device(x) if kind == "cuda" else cuda_memory.to_host(x)
+        return cuda_memory.to_device(x, non_blocking) if kind == "cuda" else cuda_memory.to_host(x)
 
 
 class CloneOp(Op):
@@ -151,7 +151,15 @@ def to_dtype(input: Tensor, dtype: Any) -> Tensor:
     return input if input._array.dtype == dtype else ToOp.apply(input, dtype)
 
 
-def to(input: Tensor, *arguments: Any, dtype: Any = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:
+def to(
+    input: Tensor,
+    *arguments: Any,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool = False,
+    non_blocking: bool = False,
+    **_: Any,
+) -> Tensor:
     """The tensor in another dtype or on another device; the tensor itself if nothing changes.
 
     Called as `x.to(dtype)`, `x.to(device)`, `x.to(device, dtype)` or `x.to(other)`, with a tensor whose dtype and
@@ -163,6 +171,8 @@ def to(input: Tensor, *arguments: Any, dtype: Any = None, device: Any = None, co
         dtype: The dtype of the result.
         device: The device of the result.
         copy: Copy even if nothing changes.
+        non_blocking: From pinned memory to the GPU: go on before the copy is done. Do not write to the input until
+            something has waited for the GPU.
 
     Returns:
         [*], of that dtype and device.
@@ -182,14 +192,14 @@ def to(input: Tensor, *arguments: Any, dtype: Any = None, device: Any = None, co
         if isinstance(argument, Tensor):
             dtype, device = argument.dtype, argument.device
         elif isinstance(argument, bool):
-            continue  # non_blocking, in its place
+            non_blocking = argument
         elif is_device(argument):
             device = argument
         else:
             dtype = argument
     result = input if dtype is None else to_dtype(input, dtype)
     if device is not None and require(device) != result.device:
-        return ToDeviceOp.apply(result, require(device))
+        return ToDeviceOp.apply(result, require(device), non_blocking)
     return clone(result) if copy and result is input else result
 
 

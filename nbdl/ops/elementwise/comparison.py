@@ -13,6 +13,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.casting import to_dtype
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import BinaryOp, apply_pair, as_tensor_operand, typed_number
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_number
 from nbdl.runtime.dtypes import BOOL, FLOAT64
 from nbdl.runtime.errors import DTypeError
@@ -391,10 +392,10 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are nearly equal, as `isclose` defines it."""
-    return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
+    return bool(arrays.on_host(isclose(input, other, rtol, atol, equal_nan)._array).all())
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same elements; NaN equals nothing."""
     a, b = as_tensor_operand("input", input), as_tensor_operand("other", other)
-    return a.shape == b.shape and bool(eq(a, b)._array.all())
+    return a.shape == b.shape and bool(arrays.on_host(eq(a, b)._array).all())

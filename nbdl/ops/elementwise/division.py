@@ -17,7 +17,7 @@ from nbdl.autograd import Context, Tensor
 from nbdl.ops.elementwise.maps import Map2, MapN
 from nbdl.ops.elementwise.operands import BinaryOp, apply_pair, zeros_like
 from nbdl.ops.elementwise.rounding import floor_of, trunc_of
-from nbdl.runtime import vecmath
+from nbdl.runtime import arrays, vecmath
 from nbdl.runtime.errors import NumericalError
 from nbdl.runtime.jit import exact
 
@@ -237,5 +237,5 @@ def _check_divisor(input: Any, other: Any) -> None:
     """Raises NumericalError if integers would be divided by 0."""
     values = [value._array if isinstance(value, Tensor) else np.asarray(value) for value in (input, other)]
     kinds = {value.dtype.kind for value in values}
-    if "f" not in kinds and kinds != {"b"} and not values[1].all():
+    if "f" not in kinds and kinds != {"b"} and not arrays.on_host(values[1]).all():
         raise NumericalError("other: expected integers other than 0 to divide by, got 0")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, in_order, over_memory, repeated
-from nbdl.runtime import memory
+from nbdl.runtime import arrays
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 
@@ -86,7 +86,7 @@ class Map1:
     def __call__(self, x: Any, *numbers: Any, dtype: Any = None) -> Any:
         if not x.flags.c_contiguous:
             return over_memory(x, lambda flat: self(flat, *numbers, dtype=dtype))
-        y = memory.empty(x.shape, dtype or x.dtype)
+        y = arrays.empty_beside(x, x.shape, dtype)
         if numbers:
             self.numbered(x.ravel(), y.ravel(), numbers)
         else:
@@ -208,17 +208,17 @@ class Map2:
         if isinstance(b, np.generic):
             return self.one_array(a, b, *numbers, dtype=dtype)
         if a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous:
-            y = memory.empty(a.shape, dtype or a.dtype)
+            y = arrays.empty_beside(a, a.shape, dtype)
             if numbers:
                 self.numbered(a.ravel(), b.ravel(), y.ravel(), numbers)
             else:
                 self.plain(a.ravel(), b.ravel(), y.ravel())
             return y
-        if b.size == 1 and b.ndim <= a.ndim:
+        if b.size == 1 and b.ndim <= a.ndim and type(b) is np.ndarray:
             return self.one_array(a, b.reshape(())[()], *numbers, dtype=dtype)
         plan = None if numbers else self._plan(a, b)
         if plan is not None and a.flags.c_contiguous and b.flags.c_contiguous:
-            y = memory.empty(plan.shape, dtype or a.dtype)
+            y = arrays.empty_beside(a, plan.shape, dtype)
             self.broadcast(a.ravel(), b.ravel(), y.ravel(), plan.sizes, *plan.steps)
             return y
         (a, b), shape, back = aligned(a, b)
@@ -280,7 +280,7 @@ class MapN:
 
     def __call__(self, *operands: Any, dtype: Any = None) -> Any:
         parts, shape, back = aligned(*operands)
-        y = memory.empty(shape, dtype or operands[-1].dtype)
+        y = arrays.empty_beside(operands[-1], shape, dtype)
         kernel = self.three if len(operands) == 3 else self.four
         kernel(*[repeated(x, shape).ravel() for x in parts], y.ravel())
         return in_order(y, back)

@@ -24,6 +24,7 @@ from nbdl.ops.elementwise.operands import (
     typed_number,
     zeros_like,
 )
+from nbdl.runtime import arrays
 from nbdl.runtime.dtypes import BOOL, result_type
 from nbdl.runtime.errors import ArgumentTypeError, DTypeError, ShapeError
 from nbdl.runtime.jit import exact
@@ -231,7 +232,9 @@ def _in_dtype(name: str, value: Any, dtype: np.dtype) -> Any:
 def _true_indices(condition: Tensor) -> tuple[Tensor, ...]:
     """The indices of the elements that are not 0, one tensor a dimension."""
     truth = condition._array if condition.dtype == BOOL else ne(condition, 0)._array
-    return tuple(wrap(indices) for indices in (np.nonzero(truth) if truth.ndim else np.nonzero(truth.reshape(1))))
+    known = arrays.on_host(truth)
+    found = np.nonzero(known) if known.ndim else np.nonzero(known.reshape(1))
+    return tuple(wrap(arrays.sent_beside(truth, indices)) for indices in found)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | float) -> Tensor:

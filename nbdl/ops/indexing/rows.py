@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.runtime import memory, threads
+from nbdl.runtime import arrays, memory, placement, threads
+from nbdl.runtime.cuda import memory as cuda_memory
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DTypeError, IndexRangeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 
@@ -35,7 +37,7 @@ def _renumber(ids, count, numbers):
     return lowest, highest
 
 
-def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) -> np.ndarray:
+def row_numbers(name: str, ids: Any, count: int, negative: bool = False) -> Any:
     """The ids as contiguous int64 [K], all in [0, count).
 
     They are a copy: backward reads them again, unchecked, whatever became of the index meanwhile.
@@ -52,11 +54,20 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
     """
     if ids.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected integers, got {ids.dtype}")
+    if type(ids) is DeviceArray:
+        return _row_numbers_on_gpu(name, ids, count, negative)
     flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
     numbers = memory.empty(flat.shape, np.int64)
     if flat.size == 0:
         return numbers
     lowest, highest = _renumber(flat, count, numbers)
+    _check_range(name, ids, flat, lowest, highest, count, negative)
+    return numbers
+
+
+def _check_range(
+    name: str, ids: np.ndarray, flat: np.ndarray, lowest: int, highest: int, count: int, negative: bool
+) -> None:
     smallest = -count if negative else 0
     if lowest < smallest or highest >= count:
         wrong = lowest if lowest < smallest else highest
@@ -64,6 +75,48 @@ def row_numbers(name: str, ids: np.ndarray, count: int, negative: bool = False) 
         where = f" at index {[int(i) for i in place]}" if ids.ndim else ""
         expected = f"integers in [{smallest}, {count - 1}]" if count else "no index into a dimension of size 0"
         raise IndexRangeError(f"{name}: expected {expected}, got {wrong}{where}")
+
+
+@cpu_kernel
+def _wrap_ids_cpu(ids, count, numbers, start, stop):
+    """numbers [K] = ids [K], negative ones counted from the end, and 0 for those out of range. One task an id."""
+    for k in range(start, stop):
+        row = np.int64(ids[k])
+        row = row + count if row < 0 else row
+        numbers[k] = row if 0 <= row < count else 0
+
+
+@cuda_kernel
+def _wrap_ids_cuda(ids, count, numbers):
+    """As the CPU twin. One thread an id."""
+    k = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if k < ids.shape[0]:
+        row = np.int64(ids[k])
+        row = row + count if row < 0 else row
+        numbers[k] = row if 0 <= row < count else 0
+
+
+wrap_ids = Kernel(
+    cpu=_wrap_ids_cpu,
+    cuda=_wrap_ids_cuda,
+    tasks=lambda ids, count, numbers: ids.shape[0],
+    blocks=lambda ids, count, numbers: -(-ids.shape[0] // BLOCK),
+)
+
+
+def _row_numbers_on_gpu(name: str, ids: Any, count: int, negative: bool) -> Any:
+    """As `row_numbers`: the GPU wraps the ids; the CPU looks at them, in a graph after it has run."""
+    with placement.at("cuda"):
+        numbers = memory.empty((ids.size,), np.int64)
+    if ids.size == 0:
+        return numbers
+    wrap_ids(arrays.contiguous(ids).reshape(-1), count, numbers)
+
+    def check(values: np.ndarray) -> None:
+        flat = values.astype(np.int64).reshape(-1)
+        _check_range(name, values, flat, int(flat.min()), int(flat.max()), count, negative)
+
+    cuda_memory.look(ids, check)
     return numbers
 
 

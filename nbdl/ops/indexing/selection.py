@@ -24,7 +24,7 @@ from nbdl.ops.indexing.elements import copied
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.indexing.subscript import getitem
 from nbdl.ops.shape.views import broadcast_tensors, expand
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.checks import check_dim, check_int, check_same_dtype
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, IndexRangeError, ShapeError
 
@@ -402,7 +402,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype != np.bool_:
         raise DTypeError(f"mask: expected a bool tensor, got {getattr(mask, 'dtype', type(mask).__name__)}")
     x, where = broadcast_tensors(input, mask)
-    return IndexSelectOp.apply(x.reshape(-1), 0, np.flatnonzero(where._array))
+    ids = np.flatnonzero(arrays.on_host(where._array))
+    return IndexSelectOp.apply(x.reshape(-1), 0, arrays.sent_beside(x._array, ids))
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -432,11 +433,11 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise DTypeError(f"mask: expected a bool tensor, got {getattr(mask, 'dtype', type(mask).__name__)}")
     check_same_dtype("source", source, "input", input)
     x, where = broadcast_tensors(input, mask)
-    ids = np.flatnonzero(where._array)
+    ids = np.flatnonzero(arrays.on_host(where._array))
     if len(ids) > source.numel():
         raise ArgumentError(f"source: expected at least {len(ids)} elements, one a true element, got {source.numel()}")
     values = source.reshape(-1)[: len(ids)]
-    return IndexCopyOp.apply(x.reshape(-1), values, 0, ids).reshape(x.shape)
+    return IndexCopyOp.apply(x.reshape(-1), values, 0, arrays.sent_beside(x._array, ids)).reshape(x.shape)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -454,12 +455,13 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
         tensor([[1],
                 [3]])
     """
-    array = input._array
+    array = arrays.on_host(input._array)
     if as_tuple:
-        return tuple(wrap(ids) for ids in (array.reshape(-1) if array.ndim == 0 else array).nonzero())
+        found = (array.reshape(-1) if array.ndim == 0 else array).nonzero()
+        return tuple(wrap(arrays.sent_beside(input._array, ids)) for ids in found)
     if array.ndim == 0:
-        return wrap(np.empty((int(array != 0), 0), np.int64))
-    return wrap(np.ascontiguousarray(np.argwhere(array)))
+        return wrap(arrays.sent_beside(input._array, np.empty((int(array != 0), 0), np.int64)))
+    return wrap(arrays.sent_beside(input._array, np.ascontiguousarray(np.argwhere(array))))
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -494,10 +496,12 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if ids.size == 0:
             raise ArgumentError("num_classes: expected a positive number for an empty tensor, got -1")
-        num_classes = max(int(ids.max()) + 1, 1)
+        num_classes = max(int(arrays.on_host(ids).max()) + 1, 1)
     num_classes = check_int("num_classes", num_classes, 1)
     flat = row_numbers("tensor", ids, num_classes)
-    rows = np.arange(flat.size, dtype=np.int64) * num_classes
-    result = arrays.full((flat.size * num_classes,), 0, np.int64)
-    put_rows(np.ones((1, flat.size, 1), np.int64), rows + flat, result.reshape(1, -1, 1))
+    places = np.arange(flat.size, dtype=np.int64) * num_classes + arrays.on_host(flat)
+    with placement.beside(ids):
+        result = arrays.full((flat.size * num_classes,), 0, np.int64)
+    ones = arrays.sent_beside(ids, np.ones((1, flat.size, 1), np.int64))
+    put_rows(ones, arrays.sent_beside(ids, places), result.reshape(1, -1, 1))
     return wrap(result.reshape(*ids.shape, num_classes))

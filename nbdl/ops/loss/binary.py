@@ -26,13 +26,15 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import MapN
-from nbdl.ops.loss.arguments import check_pair, chosen_reduction, reduced, reduced_reference, refuse_nan_targets
+from nbdl.ops.loss.arguments import check_pair, chosen_reduction, reduced, reduced_reference, refuse_nan_of
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import max_fold, min_fold
 from nbdl.ops.reduction.sums import sum_fold
 from nbdl.ops.shape.views import broadcast_to
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_same_dtype
+from nbdl.runtime.cuda import memory as cuda_memory
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import log, log1p, sigmoid, softplus
@@ -155,8 +157,7 @@ class WeightedLogitsOp(Op):
         ctx.save(x, t, positive)
         y = weighted_logit_map(x, t, positive)
         total = sum_fold(arrays.contiguous(y).reshape(1, -1, 1))
-        if total != total:
-            refuse_nan_targets(t)
+        refuse_nan_of(total, t)
         return y
 
     @staticmethod
@@ -177,7 +178,15 @@ def _check_probabilities(input: Tensor) -> None:
     if input._array.size == 0:
         return
     line = arrays.contiguous(input._array).reshape(1, -1, 1)
-    low, high = min_fold(line)[0, 0], max_fold(line)[0, 0]
+    low, high = min_fold(line), max_fold(line)
+    if type(low) is DeviceArray:
+        cuda_memory.look(low, lambda value: _check_range(value.item(), 1.0))
+        cuda_memory.look(high, lambda value: _check_range(0.0, value.item()))
+    else:
+        _check_range(low[0, 0], high[0, 0])
+
+
+def _check_range(low: float, high: float) -> None:
     if not (low >= 0 and high <= 1):
         raise ArgumentError(f"input: expected probabilities in [0, 1], got values from {low} to {high}")
 

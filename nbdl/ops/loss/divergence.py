@@ -27,7 +27,7 @@ from nbdl.ops.loss.arguments import broadcast_quietly, check_pair, chosen_reduct
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import min_fold
 from nbdl.ops.shape.views import unsqueeze
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, placement
 from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype
 from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.runtime.jit import exact
@@ -333,7 +333,8 @@ def gaussian_nll_loss(
     check_same_dtype("target", target, "input", input)
     check_number("eps", eps, 0.0, open_low=True)
     if not isinstance(var, Tensor):
-        var = Tensor(arrays.full(input.shape, check_number("var", var, 0.0), input.dtype))
+        with placement.beside(input._array):
+            var = Tensor(arrays.full(input.shape, check_number("var", var, 0.0), input.dtype))
     check_same_dtype("var", var, "input", input)
     if var.shape != input.shape:
         if var.shape == input.shape[:-1]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbdl.autograd import Context, Op
 from nbdl.ops.elementwise.maps import Map2
-from nbdl.ops.loss.arguments import refuse_nan_targets
+from nbdl.ops.loss.arguments import refuse_nan_of
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.ops.reduction.sums import sum_fold
 from nbdl.runtime import arrays, memory
@@ -131,8 +131,7 @@ class PointwiseLossOp(Op):
             partial = memory.empty((1, pieces, 1), x.dtype)
             cls.loss.total(flat, wanted, numbers, count, partial.reshape(-1))
             total = partial if pieces == 1 else sum_fold(partial)
-        if total != total:
-            refuse_nan_targets(t)
+        refuse_nan_of(total, t)
         return y.reshape(x.shape) if reduction == "none" else total.reshape(())
 
     @classmethod

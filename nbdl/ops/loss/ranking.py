@@ -29,7 +29,7 @@ from nbdl.ops.distance import pairwise_distance
 from nbdl.ops.elementwise import clamp, minimum, sqrt, where
 from nbdl.ops.loss.arguments import chosen_reduction, reduced, reduced_reference
 from nbdl.ops.reduction.sums import sum
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, placement
 from nbdl.runtime.checks import check_float, check_number, check_rank, check_same_dtype
 from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
@@ -76,7 +76,8 @@ def triplet_margin_loss_reference(
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
-    return Tensor(arrays.full(tensor.shape, 0, tensor.dtype))
+    with placement.beside(tensor._array):
+        return Tensor(arrays.full(tensor.shape, 0, tensor.dtype))
 
 
 def margin_ranking_loss(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op
-from nbdl.ops.loss.arguments import refuse_nan_targets
+from nbdl.ops.loss.arguments import refuse_nan_of
 from nbdl.ops.reduction.fold import maximum, unsigned
 from nbdl.ops.reduction.sums import sum_fold
 from nbdl.runtime import arrays, memory
@@ -216,8 +216,7 @@ class SoftCrossEntropyOp(Op):
         ctx.options = x.shape, weight, smoothing, highest, sums, n if reduction == "mean" else 1
         line = losses.reshape(1, n, 1)
         y = sum_fold(line, n if reduction == "mean" else 1).reshape(())
-        if y != y:
-            refuse_nan_targets(target)
+        refuse_nan_of(y, target)
         return losses.reshape(x.shape[:1] + x.shape[2:] if x.ndim > 1 else ()) if reduction == "none" else y
 
     @staticmethod

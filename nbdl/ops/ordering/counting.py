@@ -15,7 +15,7 @@ import numpy as np
 from nbdl.autograd import Tensor
 from nbdl.ops.creation.lines import arange
 from nbdl.ops.creation.values import full, ones
-from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.casting import cast, to_dtype
 from nbdl.ops.elementwise.operands import meet
 from nbdl.ops.indexing.elements import gather
 from nbdl.ops.ordering.sorting import pick, stable_order
@@ -308,7 +308,7 @@ def searchsorted(
     edges = edges.reshape(math.prod(edges.shape[:-1]), edges.shape[-1])
     flat = arrays.contiguous(values._array)
     flat = flat.reshape((1, flat.size) if sorted_sequence.ndim == 1 else (edges.shape[0], values.shape[-1]))
-    y = memory.empty(flat.shape, INT64)
+    y = arrays.empty_beside(flat, flat.shape, INT64)
     _search(edges, flat, bool(right), y)
     return to_dtype(Tensor(y.reshape(values.shape)), np.dtype(np.int32) if out_int32 else INT64)
 
@@ -365,15 +365,16 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """
     check_rank("input", check_integer("input", input), 1)
     minlength = check_int("minlength", minlength, 0)
-    bins = arrays.contiguous(input._array).astype(np.int64, copy=False)
-    if bins.size and bins.min() < 0:
-        raise ArgumentError(f"input: expected integers of at least 0, got {int(bins.min())}")
+    bins = arrays.contiguous(cast(input._array, INT64))
+    known = arrays.on_host(bins)
+    if known.size and known.min() < 0:
+        raise ArgumentError(f"input: expected integers of at least 0, got {int(known.min())}")
     if weights is not None and weights.shape != input.shape:
         raise ShapeError(f"weights: expected shape {list(input.shape)}, got {list(weights.shape)}")
     if weights is not None and weights.dtype.kind != "f":
         weights = to_dtype(weights, np.dtype(np.float64))
     added = np.ones(1, np.int64) if weights is None else arrays.contiguous(weights._array)
-    y = memory.empty((max(int(bins.max()) + 1 if bins.size else 0, minlength),), added.dtype)
+    y = arrays.empty_beside(bins, (max(int(known.max()) + 1 if known.size else 0, minlength),), added.dtype)
     _count(bins, added, y)
     return Tensor(y)
 
@@ -401,14 +402,15 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if high < low:
         raise ArgumentError(f"max: expected at least min ({low}), got {high}")
     if low == high and flat.size:
-        low, high = float(flat.min()), float(flat.max())
+        known = arrays.on_host(flat)
+        low, high = float(known.min()), float(known.max())
         check_number("input", low)
         check_number("input", high)
     if low == high:
         low, high = low - 1, high + 1
-    places = memory.empty(flat.shape, INT64)
+    places = arrays.empty_beside(flat, flat.shape, INT64)
     kind = flat.dtype.type
     _bin_of(flat, kind(low), kind(high), np.int64(bins), places)
-    y = memory.empty((bins,), flat.dtype)
+    y = arrays.empty_beside(flat, (bins,))
     _count(places, np.ones(1, flat.dtype), y)
     return Tensor(y)

@@ -23,6 +23,7 @@ from nbdl.ops.indexing.elements import gather
 from nbdl.ops.indexing.selection import masked_select
 from nbdl.ops.ordering.sorting import OrderResult, median, sort
 from nbdl.ops.shape.views import movedim, reshape
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_choice, check_dim, check_float, check_number, check_rank, check_same_dtype
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ArgumentError, ShapeError
@@ -87,9 +88,9 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     check_float("input", input)
     check_choice("interpolation", interpolation, INTERPOLATIONS)
     if not isinstance(q, Tensor):
-        q = Tensor(np.array(check_number("q", q, 0, 1), input.dtype))
+        q = Tensor(arrays.sent_beside(input._array, np.array(check_number("q", q, 0, 1), input.dtype)))
     check_rank("q", check_same_dtype("q", q, "input", input), 0, 1)
-    parts = q._array
+    parts = arrays.on_host(q._array)
     if not ((parts >= 0) & (parts <= 1)).all():
         raise ArgumentError(f"q: expected numbers in [0, 1], got {parts.tolist()}")
     if dim is None or input.ndim == 0:

@@ -25,7 +25,7 @@ from nbdl.ops.indexing.elements import gather_elements
 from nbdl.ops.reduction.arrangement import arrange_rows
 from nbdl.ops.reduction.extreme_places import find_extremes, put_back
 from nbdl.ops.reduction.extremes import shared_among_extremes
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_int
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ShapeError
@@ -118,14 +118,14 @@ _order = Kernel(
 
 def stable_order(rows: Any, descending: bool = False) -> Any:
     """[N, R] -> the places of each row's elements in ascending or descending order, equal ones in their old order."""
-    order = memory.empty(rows.shape, INT64)
-    _order(rows, order, memory.empty(rows.shape, INT64), descending)
+    order = arrays.empty_beside(rows, rows.shape, INT64)
+    _order(rows, order, arrays.empty_beside(rows, rows.shape, INT64), descending)
     return order
 
 
 def pick(rows: Any, places: Any) -> Any:
     """[N, R], places [N, K] -> the elements there, [N, K]."""
-    y = memory.empty(places.shape, rows.dtype)
+    y = arrays.empty_beside(rows, places.shape)
     if y.size:
         gather_elements(rows[:, :, None], places[:, :, None], y[:, :, None])
     return y

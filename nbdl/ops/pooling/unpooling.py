@@ -84,7 +84,7 @@ def _max_unpool(
     outer = tuple(input.shape[:-dims])
     # the number of outputs is written out: -1 would not do for an empty batch
     flat = (*outer, math.prod(input.shape[-dims:]))
-    empty = zeros(*outer, plane, dtype=input.dtype)
+    empty = zeros(*outer, plane, dtype=input.dtype, device=input.device)
     return reshape(scatter(empty, -1, reshape(indices, flat), reshape(input, flat)), (*outer, *sizes))
 
 

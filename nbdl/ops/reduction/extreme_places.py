@@ -8,7 +8,7 @@ import numpy as np
 
 from nbdl.ops.reduction.arrangement import Arrangement
 from nbdl.ops.reduction.fold import COLUMNS, greater, lesser, maximum, minimum, unsigned
-from nbdl.runtime import memory
+from nbdl.runtime import arrays, memory
 from nbdl.runtime.cuda.primitives import ALL_LANES, WARP
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, scalar
@@ -139,7 +139,7 @@ argmin_integer_kernels = _place_kernel("argmin_integer", lesser, _is_less, GREAT
 def find_extremes(x: Any, greatest: bool) -> tuple[Any, Any]:
     """x [O, R, I], floating-point or int64 -> the extremes and their first indices, [O, I] each."""
     outer, length, inner = x.shape
-    y, index = memory.empty((outer, inner), x.dtype), memory.empty((outer, inner), INT64)
+    y, index = arrays.empty_beside(x, (outer, inner)), arrays.empty_beside(x, (outer, inner), INT64)
     if x.dtype.kind == "f":
         rows, columns = argmax_kernels if greatest else argmin_kernels
     else:

@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nbdl.ops.reduction.arrangement import arrange, drop_dims
-from nbdl.runtime import memory
+from nbdl.runtime import arrays
 from nbdl.runtime.cuda.primitives import ALL_LANES, WARP
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
 
@@ -281,7 +281,7 @@ class Fold:
 
     def _launch(self, x: Any, chunks: int, rows: int, count: int, dtype: Any) -> Any:
         outer, length, inner = x.shape
-        y = memory.empty((outer, chunks, inner), dtype)
+        y = arrays.empty_beside(x, (outer, chunks, inner), dtype)
         if inner == 1:
             self._rows(x.reshape(outer, length), y.reshape(outer, chunks), rows, count)
         else:

@@ -113,7 +113,7 @@ def repeat_interleave(
     dim = check_dim("dim", dim, input._array.ndim)
     shape = input._array.shape
     if isinstance(repeats, Tensor):
-        counts = repeats._array
+        counts = arrays.on_host(repeats._array)
         if counts.dtype.kind not in "iu":
             raise ArgumentTypeError(f"repeats: expected integers, got {counts.dtype}")
         if counts.ndim > 1 or (counts.size != 1 and counts.size != shape[dim]):

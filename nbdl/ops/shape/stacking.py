@@ -11,7 +11,7 @@ from typing import Any
 from nbdl.autograd import Tensor
 from nbdl.ops.shape.joining import cat, listed, stack, tensor_split
 from nbdl.ops.shape.views import ReshapeOp, broadcast_tensors, ravel
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, placement
 from nbdl.runtime.checks import check_rank
 from nbdl.runtime.errors import ShapeError
 
@@ -223,7 +223,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
     for block in blocks:
         height, columns = block.shape
         sides = (before, width - before - columns)
-        left, right = (Tensor(arrays.full((height, side), 0, block.dtype)) for side in sides)
+        with placement.beside(block._array):
+            left, right = (Tensor(arrays.full((height, side), 0, block.dtype)) for side in sides)
         rows.append(cat([left, block, right], 1))
         before += columns
     return cat(rows)

@@ -11,11 +11,12 @@ import functools
 import types as python_types
 from typing import Any
 
-from nbdl.runtime import addresses, jit, vecmath
+from nbdl.runtime import addresses, halves, jit, vecmath
+from nbdl.runtime.cuda import tensor, vectors
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DeviceError
 
-_KNOWN_FUNCTIONS = vecmath.FUNCTIONS | {addresses.array_at}
+_KNOWN_FUNCTIONS = vecmath.FUNCTIONS | halves.FUNCTIONS | vectors.FUNCTIONS | tensor.FUNCTIONS | {addresses.array_at}
 """Python functions that numba-cuda is taught; it compiles all others."""
 
 
@@ -28,6 +29,9 @@ def numba_cuda() -> Any:
     from numba.cuda.typing import templates
 
     vecmath.register(templates, forceinline=True)
+    halves.register(templates)
+    vectors.register()
+    tensor.register()
     _teach_arrays_by_address()
     _teach_dtype_of_numbers()
     return cuda
@@ -101,7 +105,7 @@ def _resolve(value: Any) -> Any:
 @functools.cache
 def kernel(function: python_types.FunctionType) -> Any:
     """A CUDA kernel that is compiled for the types it is launched with."""
-    return numba_cuda().jit(build(function))
+    return numba_cuda().jit(build(function), launch_bounds=_bounds(function))
 
 
 def load(function: Any, arguments: tuple[Any, ...]) -> Any:
@@ -130,11 +134,28 @@ def argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def requires_capability(major: int, minor: int) -> Any:
     """Marks a CUDA function whose instructions older GPUs do not have."""
 
-    def mark(function: Any) -> Any:
-        function.least_capability = (major, minor)
+    def mark(function: jit.CudaFunction) -> jit.CudaFunction:
+        function.least_capability = (major, minor)  # type: ignore[attr-defined]
         return function
 
     return mark
+
+
+def resident(threads: int, blocks: int) -> Any:
+    """Marks a CUDA kernel of so many threads a block, of which so many blocks must fit on a multiprocessor at once.
+
+    The compiler then keeps to the registers that this leaves for a thread.
+    """
+
+    def mark(function: jit.CudaFunction) -> jit.CudaFunction:
+        function.py_func.launch_bounds = (threads, blocks)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def _bounds(function: python_types.FunctionType) -> tuple[int, int] | None:
+    return getattr(function, "launch_bounds", None)
 
 
 def least_capability(function: Any) -> tuple[int, int]:
@@ -155,7 +176,7 @@ def _lower(function: python_types.FunctionType, types: tuple[Any, ...]) -> Any:
     dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=capability)
     try:
         library, _ = compiler._compile_pyfunc_with_fixup(
-            build(function), types, device=False, cc=capability, abi="numba"
+            build(function), types, device=False, cc=capability, abi="numba", launch_bounds=_bounds(function)
         )
     finally:
         dispatcher.get_current_device = ask
