@@ -19,6 +19,7 @@ import numpy as np
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor
 from nbdl.runtime import arrays, philox
+from nbdl.runtime.gemm import product
 from nbdl.testing import properties, ptx
 from nbdl.testing.draw import seeded
 from nbdl.testing.specs import all_specs
@@ -58,6 +59,12 @@ def run_everything() -> None:
     philox.bernoulli(y, 0.5, generator=generator)
     philox.randint(np.empty(8, np.int64), 0, 5, generator=generator)
     philox.permutation(8, generator)
+    none, sizes = np.empty((1, 0), np.float32), np.zeros(25, np.int64)  # products of nothing: sizes decide the rest
+    for kernel in (product.gemm_large_kernel, product.gemm_tf32_kernel):
+        kernel(y, y, y, y, none, sizes, np.float32(0), np.float32(0))
+    words = y.view(np.uint16)
+    for kernel in product.gemm_word_kernels.values():
+        kernel(words, words, words, y, none, sizes, np.float32(0), np.float32(0))
     arrays.add_arrays(y, y)
     arrays.full((8,), 1.0, np.float32)
     arrays.sum_rows(y.reshape(2, 4))

@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.runtime import arrays, memory, threads
+from nbdl.runtime.cuda import device
 from nbdl.runtime.gemm.bending import bending_address
 from nbdl.runtime.gemm.blocks import _gemm_cpu
 from nbdl.runtime.gemm.panel import register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks, prefers_turned
+from nbdl.runtime.gemm.tensor_tiles import gemm_bfloat16_cuda, gemm_float16_cuda, gemm_tf32_cuda
+from nbdl.runtime.gemm.tiles import SIDE, gemm_tiles_cuda
 from nbdl.runtime.jit import Kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.precision import get_precision
 
 TILE = 64
 """Rows and columns of C that a CUDA block computes."""
@@ -86,43 +90,80 @@ def _gemm_on_cuda(curve: Any) -> Any:
                             sums[i, j] += value * b_piece[inner, own_column + j]
             cuda.syncthreads()
 
-        for i in range(PART):
-            for j in range(PART):
-                row, column = top + own_row + i, left + own_column + j
-                if row < m and column < n:
-                    value = sums[i, j]
-                    at = item * m * n + row * c_row + column * c_column
-                    if bias.shape[0] > 0:
-                        value += bias[row * bias_row + column * bias_column]
-                    if beta != a.dtype.type(0):
-                        value += beta * c[at]
-                    value, slope = curve(floor if floor > value else value)
-                    c[at] = value
-                    if c.shape[0] > c_size:
-                        c[at + c_size] = slope
+        for place in range(PART * PART):
+            row, column = top + own_row + place // PART, left + own_column + place % PART
+            if row < m and column < n:
+                value = sums[0, 0]
+                at = item * m * n + row * c_row + column * c_column
+                if bias.shape[0] > 0:
+                    value += bias[row * bias_row + column * bias_column]
+                if beta != a.dtype.type(0):
+                    value += beta * c[at]
+                value, slope = curve(floor if floor > value else value)
+                c[at] = value
+                if c.shape[0] > c_size:
+                    c[at + c_size] = slope
+            # Registers have no numbers that a loop could count: the next sum moves to where this one was.
+            for i in range(PART):
+                for j in range(PART - 1):
+                    sums[i, j] = sums[i, j + 1]
+                if i + 1 < PART:
+                    sums[i, PART - 1] = sums[i + 1, 0]
 
     gemm_cuda.__name__ = f"_gemm{'' if curve is _straight else curve.py_func.__name__}_cuda"
     return cuda_kernel(gemm_cuda)
 
 
-def _tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, sizes: Any, beta: Any, floor: Any) -> int:
-    batch, m, n = (int(size) for size in sizes[:3])
-    return batch * -(-m // TILE) * -(-n // TILE)
+def _kernel(twin: Any, side: int = TILE) -> Kernel:
+    """The kernels of a product whose CUDA twin computes tiles of side x side."""
 
+    def tiles(a: Any, b: Any, c: Any, bias: Any, workspace: Any, sizes: Any, *_: Any) -> int:
+        batch, m, n = (int(size) for size in sizes[:3])
+        return batch * -(-m // side) * -(-n // side)
 
-def _kernel(curve: Any) -> Kernel:
     return Kernel(
         cpu=_gemm_cpu,
-        cuda=_gemm_on_cuda(curve),
+        cuda=twin,
         tasks=lambda a, b, c, bias, workspace, *_: workspace.shape[0],
         work=lambda a, b, c, bias, workspace, *_: workspace.shape[0] * PARALLEL_WORK,
-        blocks=_tiles,
+        blocks=tiles,
         threads=THREADS,
         requires=register_tile_driver,
     )
 
 
-gemm_kernel = _kernel(_straight)
+gemm_kernel = _kernel(_gemm_on_cuda(_straight))
+gemm_large_kernel = _kernel(gemm_tiles_cuda, SIDE)
+gemm_tf32_kernel = _kernel(gemm_tf32_cuda, SIDE)
+
+gemm_word_kernels = {"float16": _kernel(gemm_float16_cuda, SIDE), "bfloat16": _kernel(gemm_bfloat16_cuda, SIDE)}
+"""Products of numbers of 16 bits, which kernels see as words; float32 multiplies them on the CPU (ops/matmul)."""
+
+ENOUGH_TILES = 66
+"""Large tiles from which on they keep at least half of the multiprocessors of an H100 busy."""
+
+
+def choose_on_cuda(batch: int, m: int, n: int, dtype: np.dtype, rounded: bool) -> Kernel:
+    """The kernel of a product on a GPU, by one rule.
+
+    1. Small tiles serve where there are few results, and float64.
+    2. Large tiles fetch each number half as often; they are taken if there are enough of them to share out, and none
+       of them is mostly empty.
+    3. Tensor cores are several times as fast, but read float32 with 10 bits of fraction: only where
+       `set_precision("medium")` allows it, on GPUs of compute capability 8.0 or newer.
+
+    Args:
+        batch, m, n: Sizes of the result.
+        dtype: Of the operands, float32 or float64.
+        rounded: Whether operands may be rounded, and the GPU can multiply them then.
+    """
+    if dtype != np.float32 or min(m, n) <= SIDE // 2 or batch * -(-m // SIDE) * -(-n // SIDE) < ENOUGH_TILES:
+        return gemm_kernel
+    return gemm_tf32_kernel if rounded else gemm_large_kernel
+
+
+def _may_round() -> bool:
+    return get_precision() == "medium" and device.driver().capability >= (8, 0)
 
 
 class ProductCurve:
@@ -135,7 +176,7 @@ class ProductCurve:
 
     def __init__(self, function: Any) -> None:
         self.function = function
-        self.kernel = _kernel(function)
+        self.kernel = _kernel(_gemm_on_cuda(function))
 
 
 class Call(NamedTuple):
@@ -182,7 +223,11 @@ def gemm(
     flat_b = b.ravel("K") if dense[1] else _flat(b)
     if turned:
         flat_a, flat_b = flat_b, flat_a
-    (gemm_kernel if curve is None else curve.kernel)(
+    kernel = gemm_kernel if curve is None else curve.kernel
+    if curve is None and not isinstance(c, np.ndarray):
+        batch, m, n = (int(size) for size in numbers[0][:3])
+        kernel = choose_on_cuda(batch, m, n, c.dtype, _may_round())
+    kernel(
         flat_a,
         flat_b,
         c.ravel("K"),

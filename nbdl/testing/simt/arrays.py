@@ -84,6 +84,10 @@ class DeviceArray:
     def __len__(self) -> int:
         return int(self.shape[0])
 
+    def place(self) -> str:
+        """Who works on the array now, in words."""
+        return self._clock.place()
+
     def __getitem__(self, index: Any) -> Any:
         self._check(index)
         return self._read(index)

@@ -18,6 +18,7 @@ from nbdl.testing.simt.arrays import (
     dtype_of,
     poison,
 )
+from nbdl.testing.simt.pieces import MULTIPLY, multiply
 from nbdl.testing.simt.translate import BLOCK_OPERATIONS, Translated
 
 WARP = 32
@@ -69,13 +70,25 @@ class Shared:
         self._spent.extend(self._arrays.values())
         self._arrays = {}
 
-    def array(self, shape: Any, dtype: Any, where: str) -> DeviceArray:
-        """The block's array of this place, with NaN in it when the first thread comes."""
+    def array(self, shape: Any, dtype: Any, alignment: int = 0, *, where: str) -> DeviceArray:
+        """The block's array of this place, with NaN in it when the first thread comes.
+
+        It starts at a multiple of `alignment` bytes, or of an element's: a GPU promises no more, so it gets no more.
+        """
         found = self._arrays.get(where)
         if found is None:
-            memory = poison(np.empty(shape, dtype_of(dtype)))
+            memory = poison(_placed(shape, dtype_of(dtype), alignment))
             found = self._arrays[where] = self._memory.wrap(memory, f"the shared array of {where}")
         return found
+
+
+def _placed(shape: Any, dtype: np.dtype[Any], alignment: int) -> np.ndarray:
+    """An array that starts at a multiple of `alignment` bytes and of an element's, and of no larger power of two."""
+    step = max(alignment, dtype.itemsize)
+    size = dtype.itemsize * int(np.prod(shape))
+    memory = np.empty(size + 4 * step, np.uint8)
+    first = -int(memory.__array_interface__["data"][0]) % (2 * step) + step
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 class Local:
@@ -287,7 +300,12 @@ class Scheduler:
 
 
 def _answer_warp(operation: str, lanes: list[Thread]) -> None:
-    """Computes the replies of a shuffle or a vote among the lanes that asked for it."""
+    """Computes the replies of a shuffle, a vote or a product among the lanes that asked for it."""
+    if operation in MULTIPLY:
+        replies = multiply(operation, {thread.laneid: thread.request[3:] for thread in lanes})
+        for thread in lanes:
+            thread.reply = replies[thread.laneid]
+        return
     if not operation.startswith("shfl"):
         votes = {thread.laneid: bool(thread.request[3]) for thread in lanes}
         if operation == "ballot_sync":

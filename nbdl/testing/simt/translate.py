@@ -21,6 +21,7 @@ import numpy as np
 from nbdl.runtime import addresses, vecmath
 from nbdl.runtime.cache import reachable
 from nbdl.runtime.jit import CudaFunction, cuda
+from nbdl.testing.simt import pieces
 from nbdl.testing.simt.arrays import SimtError
 
 BLOCK_OPERATIONS = {"syncthreads", "syncthreads_count", "syncthreads_and", "syncthreads_or"}
@@ -29,6 +30,10 @@ WARP_OPERATIONS = {
     "syncwarp", "shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync",
     "ballot_sync", "any_sync", "all_sync",
 }  # fmt: skip
+
+PRODUCT_NAMES = frozenset(pieces.MULTIPLY)
+
+ALL_LANES = 0xFFFFFFFF
 
 _THREAD = "_thread"
 
@@ -83,6 +88,10 @@ class _Translator(ast.NodeTransformer):
             self.waits = True
             request = ast.Tuple([ast.Constant(path), ast.Constant(where), *node.args], ast.Load())
             return ast.copy_location(ast.Yield(request), node)
+        if isinstance(called, str) and called in PRODUCT_NAMES:
+            self.waits = True
+            product = [ast.Constant(called), ast.Constant(where), ast.Constant(ALL_LANES), *node.args]
+            return ast.copy_location(ast.Yield(ast.Tuple(product, ast.Load())), node)
         if path == "shared.array":
             node.keywords.append(ast.keyword("where", ast.Constant(where)))
         if isinstance(called, Translated):
@@ -144,7 +153,11 @@ def _resolve(value: Any) -> Any:
         return translate(compiled, False)
     if value is math:
         return mathematics
+    if isinstance(value, python_types.FunctionType) and value in pieces.FUNCTIONS:
+        return pieces.FUNCTIONS[value]
     name = getattr(value, "__name__", "")
+    if name in pieces.MULTIPLY and pieces.MULTIPLY[name] is value:
+        return name
     if isinstance(name, str) and name and getattr(math, name, None) is value:  # from math import sqrt
         return getattr(mathematics, name)
     return value
