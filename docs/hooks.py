@@ -6,6 +6,7 @@
 - Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
 - A page that would make a reader's browser ask another host for anything stops the build.
 - What runs in the reader's browser is trained and compiled here (`docs/live`).
+- A page whose blocks run can be downloaded as a notebook and as a script (`docs/downloads.py`).
 - The language switch leads to the same page in the other language.
 """
 
@@ -17,6 +18,7 @@ import inspect
 import json
 import re
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,10 @@ import nbdl
 from nbdl import ops
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))  # for what is beside this file, here and in the blocks
+
+import downloads  # noqa: E402
+import korean_words  # noqa: E402
 
 FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
 QUIET = "quiet"
@@ -43,9 +49,14 @@ OUTSIDE = re.compile(
     r"""|url\(["']?(?:https?:)?//|@import\s+["'](?:https?:)?//""",
     re.IGNORECASE,
 )
+LIVE = "assets/live/"  # in the address of a figure's script
 EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 
+DOWNLOADED = ("concepts/", "do/", "inside/")  # pages with a notebook and a script
+
 _faults: list[str] = []
+_live: set[str] = set()  # the pages with a figure that computes in the browser
+_ran: list[downloads.Ran] = []  # the blocks of the page that is being built
 
 
 # ---------------------------------------------------------------- code blocks
@@ -55,6 +66,7 @@ def _watched_run(run: Any) -> Any:
     """Wraps the function that executes a block: notes a failure or a silence, and never lets a block end the build."""
 
     def watched(code: str, **options: Any) -> str:
+        started = time.perf_counter()
         try:
             output = run(code, **options)
         except BaseException as error:  # a block may even call sys.exit()
@@ -63,14 +75,14 @@ def _watched_run(run: Any) -> Any:
             return "failed"
         if not output.strip() and options.get("id") != QUIET:
             _faults.append('a block printed nothing and does not say quiet="true":\n' + code)
+        _ran.append(downloads.Ran(code, output, time.perf_counter() - started))
         return output
 
     return watched
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Puts the watch on the execution of code blocks, and `figure` and `listing` within their reach."""
-    sys.path.insert(0, str(DOCS))
+    """Puts the watch on the execution of code blocks."""
     markdown_exec_python._run_python = _watched_run(markdown_exec_python._run_python)
 
 
@@ -99,6 +111,7 @@ def check_fences(markdown: str, where: str) -> None:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Checks the fences of a page before anything runs, and fills in the operations of a family."""
+    _ran.clear()
     check_fences(markdown, page.file.src_uri)
     markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through
     return FAMILY.sub(lambda match: family_reference(match[1]), markdown)
@@ -126,7 +139,22 @@ def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
         _faults.clear()
         raise PluginError(f"{page.file.src_uri}: {count} code block(s) failed; the first:\n{first}")
     content = EMPTY_HEADING.sub(r"<td\1></td>", content)  # a corner that heads nothing is no heading
-    return render_formulas(content, page.file.src_uri)
+    content = render_formulas(content, page.file.src_uri)
+    if _ran and page.file.src_uri.startswith(DOWNLOADED):
+        content = add_downloads(content, page, config)
+    return content
+
+
+def add_downloads(content: str, page: Any, config: Any) -> str:
+    """Writes the page's notebook and script beside it, and links them under its title."""
+    parts = downloads.cells(page.markdown, _ran)
+    stem = Path(page.file.src_uri).stem
+    folder = Path(config.site_dir) / page.url
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.ipynb").write_text(downloads.notebook(parts), encoding="utf-8")
+    (folder / f"{stem}.py").write_text(downloads.script(parts), encoding="utf-8")
+    line = downloads.links(stem, sum(block.seconds for block in _ran), config.theme["language"] == "ko")
+    return content.replace("</h1>", f"</h1>\n{line}", 1)
 
 
 # ---------------------------------------------------------------- formulas
@@ -179,11 +207,11 @@ def link_languages(output: str, page: Any, config: Any) -> str:
 
 def on_post_build(config: Any) -> None:
     """Trains and compiles what runs in the pages; the second language takes it from the first. Extends its search."""
-    import korean_words  # on the path since on_startup
-    import live
-
     site = Path(config.site_dir)
-    live.build(site / "assets" / "live", site.parent / "assets" / "live")
+    if _live:
+        import live  # it takes a while, and trains
+
+        live.build(site / "assets" / "live", site.parent / "assets" / "live")
     if config.theme["language"] == "ko":
         korean_words.extend_index(site / "search" / "search_index.json")
 
@@ -195,4 +223,6 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     output = output.replace('role="dialog"', f'role="dialog" aria-label="{label}"')
     if found := OUTSIDE.search(output):
         raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
+    if LIVE in output:
+        _live.add(page.file.src_uri)
     return output
