@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 import nbdl
@@ -14,7 +16,7 @@ from nbdl.ops.recurrent.schedule import uniform_schedule
 
 LENGTH = 64
 EMBEDDING, HIDDEN = 16, 64
-STEPS, RATE = 1000, 6e-3
+EPOCHS, RATE = 3, 6e-3
 
 
 def blank_reader(vocabulary: int) -> models.RecurrentLanguageModel:
@@ -31,9 +33,10 @@ def reader() -> tuple[models.RecurrentLanguageModel, data.CharacterTokenizer, np
     split = len(ids) * 9 // 10
     model = blank_reader(tokenizer.size)
     optimizer = optim.AdamW(model.parameters(), lr=RATE)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    loader = data.StreamLoader(ids[:split], 16, LENGTH)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(loader))
     state = None
-    for _, (first, inputs, targets) in zip(range(STEPS), data.StreamLoader(ids[:split], 16, LENGTH), strict=False):
+    for first, inputs, targets in itertools.chain.from_iterable([loader] * EPOCHS):
         state = None if first else tuple(item.detach() for item in state)
         scores, state = model(nbdl.tensor(inputs), state)
         loss = ops.cross_entropy(scores.reshape(-1, tokenizer.size), nbdl.tensor(targets.reshape(-1)))

@@ -12,20 +12,20 @@ const SIDE = 8, STEPS = 5;
 const DIGITS = [...Array(10).keys()];
 
 class Reader {
-  constructor(place, network) {
-    this.network = network;
+  constructor(place, model) {
+    this.model = model;
     this.drawing = new Drawing(SIDE, WORDS.grid, () => this.read());
     this.shares = shareList(10, WORDS.read, DIGITS);
     const teach = DIGITS.map((digit) => button(digit, () => this.learn(digit), `${WORDS.teach} ${digit}`));
     const buttons = element("div", { className: "nb-buttons" }, button(WORDS.clear, () => this.drawing.clear()),
-      button(WORDS.reset, () => { this.network.reset(); this.read(); }), element("span", { textContent: `${WORDS.teach} ` }), ...teach);
+      button(WORDS.reset, () => { this.model.reset(); this.read(); }), element("span", { textContent: `${WORDS.teach} ` }), ...teach);
     place.replaceChildren(element("p", { textContent: WORDS.help }),
       element("div", { className: "nb-digit-body" }, this.drawing.node, this.shares.node), buttons);
     this.read();
   }
 
   learn(digit) {
-    const { learn } = this.network;
+    const { learn } = this.model;
     learn.pixels.set(this.drawing.pixels);
     learn.label.set([BigInt(digit)]);
     for (let step = 0; step < STEPS; step++) learn();
@@ -33,7 +33,7 @@ class Reader {
   }
 
   read() {
-    const { predict } = this.network;
+    const { predict } = this.model;
     predict.pixels.set(this.drawing.pixels);
     predict();
     const shares = [...predict.output];
@@ -45,4 +45,4 @@ class Reader {
   }
 }
 
-begin(".nb-digit", "digits", (place, network) => new Reader(place, network));
+begin(".nb-digit", "digits", (place, model) => new Reader(place, model));

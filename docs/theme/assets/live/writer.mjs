@@ -16,10 +16,10 @@ const WORDS = wordsOf({
 const SHOWN = 8, LENGTH = 160, MOST = 4;
 
 class Writer {
-  constructor(place, network) {
-    this.network = network;
-    this.characters = network.description.characters;
-    this.context = network.predict.tokens.shape[1];
+  constructor(place, model) {
+    this.model = model;
+    this.characters = model.description.characters;
+    this.context = model.predict.tokens.shape[1];
     this.text = element("textarea", { value: WORDS.start, rows: 4, className: "nb-text", oninput: () => this.change() });
     this.note = element("p", { "aria-live": "polite" });
     this.likeliest = shareList(SHOWN, WORDS.next);
@@ -35,8 +35,8 @@ class Writer {
 
   // A map for each head, and the text coloured by the one that is chosen.
   makeAttention() {
-    const layers = Object.keys(this.network.predict).filter((name) => name.startsWith("attention"));
-    this.heads = layers.flatMap((layer, k) => [...Array(this.network.predict[layer].shape[1]).keys()].map((head) => {
+    const layers = Object.keys(this.model.predict).filter((name) => name.startsWith("attention"));
+    this.heads = layers.flatMap((layer, k) => [...Array(this.model.predict[layer].shape[1]).keys()].map((head) => {
       const map = element("canvas", { className: "nb-head", role: "presentation" });
       const name = `${WORDS.layer} ${k + 1}, ${WORDS.head} ${head + 1}`;
       return { layer, head, map, name, node: element("button", { type: "button", className: "nb-head-button", "aria-label": name, "aria-pressed": "false" }, map) };
@@ -63,7 +63,7 @@ class Writer {
     const known = [...this.text.value].map((letter) => this.characters.indexOf(letter)).filter((id) => id >= 0);
     const ids = this.ids = known.slice(-this.context);
     if (!ids.length) return null;
-    const { predict } = this.network;
+    const { predict } = this.model;
     const tokens = predict.tokens;
     tokens.fill(0n); // what stands after the text cannot be seen by it
     ids.forEach((id, k) => { tokens[k] = BigInt(id); });
@@ -95,7 +95,7 @@ class Writer {
 
   // How much, in a head, the place `from` takes of the place `at`.
   weightsOf({ layer, head }) {
-    const array = this.network.predict[layer], [, down, along, across] = array.strides;
+    const array = this.model.predict[layer], [, down, along, across] = array.strides;
     return (from, at) => (at <= from ? array[head * down + from * along + at * across] : 0);
   }
 
@@ -155,4 +155,4 @@ class Writer {
   }
 }
 
-begin(".nb-writer", "writer", (place, network) => new Writer(place, network));
+begin(".nb-writer", "writer", (place, model) => new Writer(place, model));
