@@ -2,6 +2,7 @@
 
 - Every Python block says whether it runs: `exec="true"` or `exec="false"`. An unmarked one stops the build.
 - A block that runs must print something, or say `quiet="true"`. One that fails, or is silent, stops the build.
+- A page without its twin, exercises out of order, and an image without a description stop the build.
 - A code fence in a language that the highlighter does not know stops the build.
 - Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
 - A page that would make a reader's browser ask another host for anything stops the build.
@@ -26,6 +27,7 @@ from typing import Any
 import quickjs
 from markdown_exec._internal.formatters import python as markdown_exec_python
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import get_plugin_logger
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
@@ -50,10 +52,13 @@ OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 LIVE = "assets/live/"  # in the address of a figure's script
+EXERCISE = re.compile(r"^\*\*(\d+)\.\*\*", re.MULTILINE)
+UNDESCRIBED = re.compile(r"<img\b(?![^>]*\balt=)[^>]*>", re.IGNORECASE)
 EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 
 DOWNLOADED = ("concepts/", "do/", "inside/")  # pages with a notebook and a script
 
+_log = get_plugin_logger("nbdl")
 _faults: list[str] = []
 _live: set[str] = set()  # the pages with a figure that computes in the browser
 _ran: list[downloads.Ran] = []  # the blocks of the page that is being built
@@ -109,10 +114,18 @@ def check_fences(markdown: str, where: str) -> None:
         raise PluginError(f"{where}: a code fence is not closed")
 
 
+def check_exercises(markdown: str, where: str) -> None:
+    """Raises PluginError if the exercises of a page are not numbered 1, 2, 3."""
+    numbers = [int(number) for number in EXERCISE.findall(markdown)]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise PluginError(f"{where}: exercises out of order: {numbers}")
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Checks the fences of a page before anything runs, and fills in the operations of a family."""
     _ran.clear()
     check_fences(markdown, page.file.src_uri)
+    check_exercises(markdown, page.file.src_uri)
     markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through
     return FAMILY.sub(lambda match: family_reference(match[1]), markdown)
 
@@ -193,10 +206,26 @@ def render_formulas(content: str, where: str) -> str:
 # ---------------------------------------------------------------- languages and outside requests
 
 
+def other_language(config: Any) -> Path:
+    """The folder with the pages of the other language."""
+    here = Path(config.docs_dir)
+    return here.parent / ("en" if here.name == "ko" else "ko")
+
+
+def on_files(files: Any, config: Any) -> None:
+    """Warns, which ends a strict build, of pages without a twin. The reference of the API is in English only."""
+    other = other_language(config)
+    if other.is_dir():
+        for file in files.documentation_pages():
+            may_be_alone = other.name == "ko" and file.src_uri.startswith("reference/")
+            if not may_be_alone and not (other / file.src_uri).exists():
+                _log.warning(f"{file.src_uri}: no such page in {other.name}")
+
+
 def link_languages(output: str, page: Any, config: Any) -> str:
     """Points the language switch at this page's counterpart, or at the other home page where there is none."""
     korean = Path(config.docs_dir).name == "ko"
-    other = DOCS / ("en" if korean else "ko") / page.file.src_uri
+    other = other_language(config) / page.file.src_uri
     link = "../" * page.url.count("/") + ("../" if korean else "ko/") + (page.url if other.exists() else "")
     english_link, korean_link = (link, "./") if korean else ("./", link)
     output = re.sub(r'<link rel="alternate"[^>]*>', "", output)  # the theme's script would ask for more site maps
@@ -223,6 +252,8 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     output = output.replace('role="dialog"', f'role="dialog" aria-label="{label}"')
     if found := OUTSIDE.search(output):
         raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
+    if found := UNDESCRIBED.search(output):
+        raise PluginError(f"{page.file.src_uri}: an image without a description: {found[0][:200]}")
     if LIVE in output:
         _live.add(page.file.src_uri)
     return output

@@ -166,7 +166,21 @@ FAULTS = {
     "a broken link": ("[there](nowhere.md)", "nowhere.md"),
     "a broken anchor": ("[there](#nowhere)", "nowhere"),
     "a missing section": ('```python exec="true"\n--8<-- "home.py:nothing"\n```', "nothing"),
+    "a missing script": ('```python exec="true"\n--8<-- "nothing.py"\n```', "nothing.py"),
+    "a missing image": ("![a curve](curve.png)", "curve.png"),
+    "an image without a description": (
+        '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
+        "without a description",
+    ),
     "an image of another host": ('<img src="https://example.org/x.png" alt="x">', "another host"),
+    "a script of another host": ('<script src="https://example.org/x.js"></script>', "another host"),
+    "a style of another host": ("<style>p { background: url(https://example.org/x.png) }</style>", "another host"),
+    "exercises out of order": ("**1.** Why?\n\n**3.** How?\n\n**2.** When?", "out of order"),
+    "an unknown family": ("!family nothing", "no public operation"),
+}
+MISPLACED = {
+    "a page outside the navigation": ({"en/lost.md": "# Lost", "ko/lost.md": "# Lost"}, "not included in the"),
+    "a page without its twin": ({"ko/other.md": "# Other"}, "index.md: no such page in ko"),
 }
 
 
@@ -180,6 +194,18 @@ def test_a_fault_stops_the_build(fault: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.site
+@pytest.mark.parametrize("fault", MISPLACED)
+def test_a_misplaced_page_stops_the_build(fault: str, tmp_path: Path) -> None:
+    files, message = MISPLACED[fault]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    result = build("Text.", tmp_path)
+    assert result.returncode != 0, f"built in spite of {fault}"
+    assert message in result.stdout + result.stderr
+
+
+@pytest.mark.site
 def test_a_page_without_faults_is_built(tmp_path: Path) -> None:
     result = build('$x^2$\n\n```python exec="true"\nprint(6 * 7)\n```', tmp_path)
     assert result.returncode == 0, result.stderr
@@ -188,7 +214,7 @@ def test_a_page_without_faults_is_built(tmp_path: Path) -> None:
 
 def build(markdown: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Builds a site of one page with the project's own settings."""
-    (folder / "en").mkdir()
+    (folder / "en").mkdir(exist_ok=True)
     (folder / "en" / "index.md").write_text(f"# Page\n\n{markdown}\n", encoding="utf-8")
     (folder / "mkdocs.yml").write_text(
         f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: {folder / 'en'}\nsite_dir: {folder / 'site'}\n"
