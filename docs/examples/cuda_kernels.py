@@ -50,7 +50,7 @@ def mistakes(kernel, **options):
     try:
         simt.launch(kernel, 1, cuda_sum.THREADS, rows[:2, :64].copy(), y64, **options)
     except simt.SimtError as error:
-        print(textwrap.fill(f"{type(error).__name__}: {error}", 84), end="\n\n")
+        print(textwrap.fill(f"{type(error).__name__}: {error}", 84) + "\n")
     else:
         print("nothing found")
 

@@ -221,7 +221,8 @@ instructions = tile_assembly(unit.rows, 2)
 kinds = [line.split()[0] for line in instructions]
 for kind in sorted(set(kinds), key=kinds.count, reverse=True):
     print(f"{kinds.count(kind):3} {kind}")
-print("\nIt begins:", *instructions[:8], sep="\n")
+print("\nIt begins:")
+print("\n".join(instructions[:8]))
 # --8<-- [end:assembly]
 
 # --8<-- [start:packed]
