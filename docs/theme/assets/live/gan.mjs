@@ -69,7 +69,7 @@ class Film {
       dot.setAttribute("cx", this.along(points[2 * k]).toFixed(1));
       dot.setAttribute("cy", this.along(-points[2 * k + 1]).toFixed(1));
     });
-    paint(this.judged, this.grid, this.grid, (row, column) => 2 * real[row * this.grid + column] - 1, 1.6);
+    paint(this.judged, this.grid, this.grid, (row, column) => 2 * real[row * this.grid + column] - 1);
     const { round, modes, near } = this.moments[this.slider.value];
     this.round.textContent = round.toLocaleString("en");
     this.slider.setAttribute("aria-valuetext", round);
