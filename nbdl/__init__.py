@@ -91,6 +91,6 @@ e = _math.e
 
 def __getattr__(name: str) -> _Any:
     """Floors that a program may not need are imported when they are first named."""
-    if name in ("data", "explain", "export", "interop", "models", "testing", "train"):
+    if name in ("cuda", "data", "explain", "export", "interop", "models", "testing", "train"):
         return _importlib.import_module(f"nbdl.{name}")
     raise AttributeError(f"module 'nbdl' has no attribute {name!r}")

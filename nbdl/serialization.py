@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.runtime.arrays import on_host
+from nbdl.runtime.devices import require
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
 NO_DIGEST = "0" * 64
@@ -62,13 +64,14 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[str, 
         f.write(contents)
 
 
-def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
+def load(f: str | os.PathLike[str] | BinaryIO, map_location: str | None = None) -> Any:
     """Reads what `save` wrote, or any safetensors file, after checking every byte against its SHA-256.
 
     Half-precision tensors become float32.
 
     Args:
         f: The file's path, or a binary file that is open for reading.
+        map_location: Where its tensors go, "cpu" or "cuda"; the CPU when None.
 
     Returns:
         The object; a dictionary of tensors for a file of another program.
@@ -76,10 +79,25 @@ def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
     Raises:
         FileFormatError: The file is damaged or no safetensors file.
         OSError: There is no such file, or it cannot be read.
+        DeviceError: map_location names a device that is not there.
     """
+    kind = "cpu" if map_location is None else require(map_location)
     if isinstance(f, (str, os.PathLike)):
-        return from_bytes(Path(f).read_bytes(), str(f))
-    return from_bytes(f.read(), getattr(f, "name", "file"))
+        loaded = from_bytes(Path(f).read_bytes(), str(f))
+    else:
+        loaded = from_bytes(f.read(), getattr(f, "name", "file"))
+    return loaded if kind == "cpu" else _moved(loaded, kind)
+
+
+def _moved(value: Any, kind: str) -> Any:
+    """A nested object with its tensors on a device."""
+    if isinstance(value, Tensor):
+        return value.to(kind)
+    if isinstance(value, dict):
+        return {key: _moved(item, kind) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, kind) for item in value)
+    return value
 
 
 def load_metadata(f: str | os.PathLike[str]) -> dict[str, str]:
@@ -218,7 +236,7 @@ def _pack(value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]) -> 
         name = ".".join(place) or "tensor"
         while name in arrays:  # {"a.b": x, "a": {"b": y}}
             name += "'"
-        array = np.asarray(value._array if isinstance(value, Tensor) else value)
+        array = np.asarray(on_host(value._array) if isinstance(value, Tensor) else value)
         # safetensors reads shape and memory apart: whatever is not in row-major order needs a copy that is
         arrays[name] = array if array.flags.c_contiguous else array.copy(order="C")
         return ["tensor" if isinstance(value, Tensor) else "array", name]

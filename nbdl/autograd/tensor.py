@@ -9,6 +9,7 @@ import numpy as np
 
 from nbdl.autograd.printing import format_array
 from nbdl.runtime.addresses import address_of
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.devices import device
 from nbdl.runtime.errors import ArgumentTypeError, DeviceError, DTypeError, GradientError, ShapeError
 
@@ -221,11 +222,28 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype, copy=copy)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        """The tensor's memory for another library, shared (DLPack)."""
+        if type(self._array) is not DeviceArray:
+            return self.numpy().__dlpack__(stream=stream, **options)
+        if self.requires_grad:
+            raise GradientError("dlpack: the tensor requires gradients; use detach()")
+        if options.get("copy"):
+            raise DeviceError("dlpack: nbdl shares memory; clone() the tensor first for a copy")
+        from nbdl.runtime.cuda.exchange import lend
+
+        return lend(self._array, stream)
 
     def __dlpack_device__(self) -> Any:
-        return self._array.__dlpack_device__()
+        return (2, 0) if type(self._array) is DeviceArray else self._array.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if type(self._array) is not DeviceArray:
+            raise AttributeError("__cuda_array_interface__: the tensor lies on the CPU")
+        if self.requires_grad:
+            raise GradientError("__cuda_array_interface__: the tensor requires gradients; use detach()")
+        return self._array.__cuda_array_interface__
 
     def __float__(self) -> float:
         return float(self.item())

@@ -36,6 +36,8 @@ class DataLoader:
         seed: Chooses the orders. (PyTorch takes a `generator` instead.)
         prefetch: Batches made ahead of time, each in a background thread of its own; 0 makes each when it is asked
             for. Worth it when samples are read, decoded or augmented on the way; plain arrays are faster without.
+        pin_memory: Called with each array of a batch: `nbdl.cuda.pin_memory`, whose copies a GPU fetches by itself.
+            (PyTorch takes True; this module knows nothing of GPUs.)
         augment: Changes the images of each batch at random; see `nbdl.data.augmentation`. It is called with the batch's
             first field, [N, C, H, W], and a `RandomStream`.
 
@@ -61,6 +63,7 @@ class DataLoader:
         seed: int = 0,
         prefetch: int = 0,
         augment: Augmentation | None = None,
+        pin_memory: Callable[[Any], Any] | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise EmptyDataError("dataset", "at least one sample", "none")
@@ -74,6 +77,9 @@ class DataLoader:
         self.seed = check_seed(seed)
         self.prefetch = check_count("prefetch", prefetch, 0, "a whole number from 0 up")
         self.augment = augment
+        if not (pin_memory is None or callable(pin_memory)):
+            raise DataArgumentError("pin_memory", "nbdl.cuda.pin_memory or None", repr(pin_memory))
+        self.pin_memory = pin_memory
         if len(self) == 0:
             raise EmptyDataError("dataset", f"a full batch of {batch_size} with drop_last", f"{len(dataset)} samples")
         self._epoch = 0  # of the batch that comes next
@@ -102,6 +108,11 @@ class DataLoader:
         return [order[start : start + self.batch_size] for start in range(0, count, self.batch_size)][: len(self)]
 
     def _fetch(self, numbered: tuple[int, np.ndarray]) -> Any:
+        """One batch, where the GPU can fetch it if that is asked for."""
+        batch = self._make(numbered)
+        return batch if self.pin_memory is None else self.pin_memory(batch)
+
+    def _make(self, numbered: tuple[int, np.ndarray]) -> Any:
         """Makes one batch from its number in the epoch and its sample numbers."""
         number, indices = numbered
         if self.collate_fn is None and isinstance(self.dataset, Dataset):

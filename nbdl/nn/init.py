@@ -23,7 +23,7 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.ops import initialization
-from nbdl.runtime import arrays, memory, philox
+from nbdl.runtime import arrays, philox
 from nbdl.runtime.checks import check_choice, check_float, check_int, check_number
 from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.runtime.philox import Generator

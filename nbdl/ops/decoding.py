@@ -31,7 +31,7 @@ import numpy as np
 from nbdl.ops.activation.smooth import _gelu_tanh as gelu_tanh_and_slope
 from nbdl.ops.activation.smooth import _silu as silu_and_slope
 from nbdl.ops.activation.smooth import gelu_reference, silu_reference
-from nbdl.runtime import memory, threads
+from nbdl.runtime import arrays, threads
 from nbdl.runtime.cuda.primitives import block_max, block_sum
 from nbdl.runtime.gemm import multiply_row
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_device, cuda_kernel
@@ -388,10 +388,10 @@ class DecoderBlock:
         parts = (
             *self.norm1, self.qkv_bias, self.projection_bias, *self.norm2, self.expand_bias, self.contract_bias
         )  # fmt: skip
-        vectors = memory.empty((sum(part.size for part in parts),), dtype)
+        vectors = arrays.empty_beside(self.qkv, (sum(part.size for part in parts),), dtype)
         begin = 0
         for part in parts:
-            vectors[begin : begin + part.size] = part
+            arrays.copy_into(vectors[begin : begin + part.size], part)
             begin += part.size
         self.constants = vectors, RMS * self.rms + GATED * self.gated, dtype.type(self.eps)
 
@@ -403,7 +403,8 @@ class DecoderBlock:
     def workspace(self, batch_size: int, length: int) -> Any:
         """Room for the rows of so many texts, with a cache of so many places."""
         width = self.contract.shape[0]
-        return memory.empty((batch_size, width + max(self.qkv.shape[0], self.expand.shape[0]) + length), self.qkv.dtype)
+        columns = width + max(self.qkv.shape[0], self.expand.shape[0]) + length
+        return arrays.empty_beside(self.qkv, (batch_size, columns))
 
     def __call__(self, x: Any, keys: Any, values: Any, position: int, rotation: Any, workspace: Any, y: Any) -> None:
         """Runs the next token of each text.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numba
 from llvmlite import binding
 
 from nbdl.runtime import cache, threads
+from nbdl.runtime.cuda import installation
 
 FEATURES = (("avx512f", "AVX-512", 16), ("avx2", "AVX2", 8), ("neon", "NEON", 4))
 """Vector instructions of CPUs, the widest first, and how many float32 one register holds."""
@@ -100,35 +100,18 @@ def _cache() -> Finding:
 
 
 def _cuda() -> Finding:
-    driver = _cuda_driver()
-    package = find_spec("numba_cuda")
-    if driver is None:
-        advice = "models train on the CPU; with an NVIDIA GPU, install its driver"
-        if package is None:
-            advice += " and pip install 'nbdl[cuda13]'"
-        return Finding("CUDA", "note", "no NVIDIA GPU with a driver", advice)
-    if package is None:
-        wanted = "cuda13" if driver >= 13000 else "cuda12"
-        return Finding("CUDA", "note", _cuda_version(driver), f"to train on the GPU, pip install 'nbdl[{wanted}]'")
-    return Finding("CUDA", "ok", f"{_cuda_version(driver)}, numba-cuda {_version('numba-cuda')}")
-
-
-def _cuda_version(number: int) -> str:
-    return f"driver for CUDA {number // 1000}.{number % 1000 // 10}"
-
-
-def _cuda_driver() -> int | None:
-    """The CUDA version of the installed driver, 13000 for 13.0; None when there is no driver or no GPU."""
-    for library in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(library)
-        except OSError:
-            continue
-        number, devices = ctypes.c_int(), ctypes.c_int()
-        started = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(devices)) == 0
-        if started and devices.value > 0 and driver.cuDriverGetVersion(ctypes.byref(number)) == 0:
-            return number.value
-    return None
+    looked = installation.look()
+    problems = installation.problems(looked)
+    versions = [] if looked.driver is None else [f"driver for CUDA {installation.in_words(looked.driver)}"]
+    versions += [] if looked.numba_cuda is None else [f"numba-cuda {looked.numba_cuda}"]
+    if looked.driver is None:
+        return Finding(
+            "CUDA", "note", "no NVIDIA driver", f"models train on the CPU; with an NVIDIA GPU, {problems[0].remedy}"
+        )
+    if problems:
+        whats = "; ".join(problem.what for problem in problems)
+        return Finding("CUDA", "note", ", ".join([whats, *versions]), "; then ".join(p.remedy for p in problems))
+    return Finding("CUDA", "ok", ", ".join([*versions, f"{looked.devices} GPU{'s' * (looked.devices != 1)}"]))
 
 
 def _data() -> Finding:

@@ -20,6 +20,7 @@ import numpy as np
 
 from nbdl import optim
 from nbdl.autograd import Tensor, no_grad
+from nbdl.cuda import pin_memory
 from nbdl.nn import Module
 from nbdl.runtime.philox import default_generator
 from nbdl.train.callbacks import Callback, CurveFile, MetricsFile
@@ -200,7 +201,10 @@ class Trainer:
     def tensors(self, batch: Any) -> list[Tensor]:
         """The fields of a batch as tensors on the run's device."""
         fields = [field if isinstance(field, Tensor) else Tensor(np.asarray(field)) for field in batch]
-        return fields if self.device == "cpu" else [field.to(self.device) for field in fields]
+        if self.device == "cpu":
+            return fields
+        sent = [pin_memory(field) if field.is_cpu else field for field in fields]
+        return [field.to(self.device, non_blocking=True) for field in sent]
 
     def evaluate(self, loader: Any) -> dict[str, float]:
         """The mean loss and metrics over all samples of a loader, with the model in evaluation mode."""

@@ -9,10 +9,11 @@ import numpy as np
 from nbdl.autograd import Tensor, wrap
 from nbdl.ops.elementwise.casting import cast, to
 from nbdl.runtime import arrays, memory
+from nbdl.runtime.cuda import exchange
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.devices import require
 from nbdl.runtime.dtypes import SUPPORTED, as_dtype, get_default_dtype
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, ShapeError
 
 # ---------------------------------------------------------------- public
 
@@ -53,7 +54,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of the data, on the same memory where that is possible.
 
     Args:
-        data: As for `tensor`. A tensor of the wanted dtype is returned as it is; an array shares its memory.
+        data: As for `tensor`. A tensor of the wanted dtype is returned as it is; an array shares its memory, also one
+            of a GPU (an object with `__cuda_array_interface__`, such as CuPy's).
         dtype: The dtype; None keeps it.
         device: Where the tensor lives.
 
@@ -75,6 +77,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return to(data, dtype=dtype, device=device)
     if isinstance(data, np.ndarray):
         return to(from_numpy(data), dtype=dtype, device=device)
+    if hasattr(data, "__cuda_array_interface__"):
+        return to(wrap(exchange.from_interface(data)), dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -105,7 +109,27 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of any object with `__dlpack__`, such as a PyTorch tensor on the CPU."""
+    """A tensor on the memory of any object with `__dlpack__`: PyTorch's tensors, on CPU and GPU, CuPy's arrays.
+
+    Args:
+        ext_tensor: The object. Its memory is shared, not copied.
+
+    Raises:
+        ArgumentTypeError: The object does not speak DLPack.
+        DeviceError: It lies on a device that nbdl does not have here.
+        DTypeError: Its dtype is not one of nbdl's.
+
+    Example:
+        >>> nbdl.from_dlpack(np.arange(3))
+        tensor([0, 1, 2])
+    """
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        raise ArgumentTypeError(f"ext_tensor: expected an object with __dlpack__, got {type(ext_tensor).__name__}")
+    kind = int(ext_tensor.__dlpack_device__()[0])
+    if kind == exchange.CUDA:
+        return wrap(exchange.from_dlpack(ext_tensor))
+    if kind != exchange.CPU:
+        raise DeviceError(f"ext_tensor: expected memory of the CPU or an NVIDIA GPU, got DLPack's device {kind}")
     return from_numpy(np.from_dlpack(ext_tensor))
 
 

@@ -279,12 +279,16 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
 
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in the shape and dtype of another tensor; see `rand`."""
-    return rand(size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad)
+    return rand(
+        size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad
+    )
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers in the shape and dtype of another tensor; see `randn`."""
-    return randn(size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad)
+    return randn(
+        size=input.shape, dtype=dtype or input.dtype, device=device or device_of(input), requires_grad=requires_grad
+    )
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:

@@ -435,7 +435,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float, *, redu
                 [1., 0., 0.]])
     """
     if not isinstance(src, Tensor):
-        src = Tensor(np.asarray(src, input.dtype))
+        src = Tensor(arrays.sent_beside(input._array, np.asarray(src, input.dtype)))
         if isinstance(index, Tensor):
             src = expand(src, index.shape)
     if reduce is not None:

@@ -74,7 +74,7 @@ def _check_range(
         place = np.unravel_index(int(np.argmax(flat == wrong)), ids.shape)
         where = f" at index {[int(i) for i in place]}" if ids.ndim else ""
         expected = f"integers in [{smallest}, {count - 1}]" if count else "no index into a dimension of size 0"
-        raise IndexRangeError(f"{name}: expected {expected}, got {wrong}{where}")
+        raise IndexRangeError(f"{name}: expected {expected}, got {wrong}{where}", (smallest, count - 1, None))
 
 
 @cpu_kernel

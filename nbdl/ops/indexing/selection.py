@@ -244,7 +244,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | float) ->
             raise ShapeError(f"value: expected a number or a tensor without dimensions, got shape {list(value.shape)}")
         filled = to_dtype(value, input.dtype)
     else:
-        filled = wrap(np.asarray(value, input.dtype))
+        filled = wrap(arrays.sent_beside(input._array, np.asarray(value, input.dtype)))
     source = expand(filled, (*input.shape[:dim], len(ids), *input.shape[dim + 1 :])) if input.ndim else filled
     return IndexCopyOp.apply(input, source, dim, ids)
 

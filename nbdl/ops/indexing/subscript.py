@@ -61,7 +61,7 @@ class Subscript:
             self.ids, self.ids_shape = row_numbers("index", index, shape[0], negative=True), index.shape
             self.chosen = 1
         elif index.dtype == np.bool_ and index.ndim and index.shape == shape[: index.ndim]:
-            self.ids = np.flatnonzero(index)
+            self.ids = np.flatnonzero(arrays.on_host(index))
             self.ids_shape, self.chosen = self.ids.shape, index.ndim
         else:
             return False
@@ -258,7 +258,7 @@ def _fill_ellipsis(given: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
 
 def _as_array(item: Any) -> np.ndarray:
     """An index tensor, list, array or boolean as an array of integers or booleans."""
-    array = item._array if isinstance(item, Tensor) else np.asarray(item)
+    array = arrays.on_host(item._array) if isinstance(item, Tensor) else np.asarray(item)
     if array.size == 0 and not isinstance(item, (Tensor, np.ndarray)):
         return array.astype(np.int64)  # NumPy makes an empty list floating-point
     if array.dtype == np.uint8 and isinstance(item, Tensor):
@@ -367,7 +367,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     array = input._array
     subscript = Subscript(index, array.shape)
     if not isinstance(value, Tensor):
-        value = Tensor(np.asarray(value, array.dtype))
+        value = Tensor(arrays.sent_beside(array, np.asarray(value, array.dtype)))
     elif value._array.dtype != array.dtype:
         value = value.to(array.dtype)
     if arrays.owner(value._array) is arrays.owner(array):  # reading what is being written

@@ -21,6 +21,7 @@ from nbdl.ops.indexing.selection import index_add, index_copy, index_fill, selec
 from nbdl.ops.indexing.subscript import getitem
 from nbdl.ops.shape.diagonals import diagonal
 from nbdl.ops.shape.views import expand, ravel, reshape
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_int, check_integer, check_number, check_same_dtype, check_shape
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ArgumentTypeError, ShapeError
@@ -69,7 +70,7 @@ def index_put(
     index = tuple(slice(None) if item is None else item for item in indices)
     places = getitem(_numbers(input), index)
     if not isinstance(values, Tensor):
-        values = Tensor(np.array(values, input.dtype))
+        values = Tensor(arrays.sent_beside(input._array, np.array(values, input.dtype)))
     check_same_dtype("values", values, "input", input)
     return _written(input, places, expand(values, places.shape), accumulate)
 

@@ -29,6 +29,7 @@ from nbdl.ops.reduction.extremes import min_fold
 from nbdl.ops.shape.views import unsqueeze
 from nbdl.runtime import arrays, placement
 from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype
+from nbdl.runtime.cuda import memory as cuda_memory
 from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import exp, sigmoid, softplus
@@ -291,6 +292,11 @@ def poisson_nll_loss(
     return PoissonNllLossOp.apply(input, target, (*stirling, number(eps)), reduction)
 
 
+def _check_variance(least: np.ndarray) -> None:
+    if not least.item() >= 0:
+        raise ArgumentError("var: expected variances of at least 0, got a negative one or NaN")
+
+
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -342,8 +348,8 @@ def gaussian_nll_loss(
         differing = [v for v, n in zip(var.shape, input.shape, strict=False) if v != n]
         if var.ndim != input.ndim or differing not in ([], [1]):
             raise ShapeError(f"var: expected a shape that fits the input's {list(input.shape)}, got {list(var.shape)}")
-    if var._array.size and not min_fold(arrays.contiguous(var._array).reshape(1, -1, 1))[0, 0] >= 0:
-        raise ArgumentError("var: expected variances of at least 0, got a negative one or NaN")
+    if var._array.size:
+        cuda_memory.look(min_fold(arrays.contiguous(var._array).reshape(1, -1, 1)), _check_variance)
     variance = var + (clamp(var.detach(), min=eps) - var.detach())
     losses = 0.5 * (log(variance) + (input - target) ** 2 / variance)
     if full:

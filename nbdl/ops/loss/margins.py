@@ -39,6 +39,7 @@ from nbdl.runtime.checks import (
     check_same_dtype,
     check_shape,
 )
+from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ShapeError
 
 # ---------------------------------------------------------------- reference
@@ -141,7 +142,7 @@ def multi_margin_loss(
 
 def _chosen(places: Tensor, classes: int) -> Tensor:
     """[*, K] class ids -> [*, C], whether a class is among them."""
-    marks = Tensor(np.zeros((*places.shape[:-1], classes), np.int64))
+    marks = places.new_zeros((*places.shape[:-1], classes), dtype=INT64)
     return marks.scatter(-1, places, 1) != 0
 
 
@@ -187,7 +188,7 @@ def multilabel_margin_loss(
     check_ids("target", target._array, classes, allowed=-1)
     counted = (target < 0).cumsum(-1) == 0
     places = masked_fill(target, counted.logical_not(), 0)
-    marks = Tensor(np.zeros(tuple(input.shape), np.int64)).scatter_add(-1, places, counted.long())
+    marks = places.new_zeros(tuple(input.shape), dtype=INT64).scatter_add(-1, places, counted.long())
     # [*, Y, C]: each right class against each wrong one
     excess = relu(1 - gather(input, -1, places).unsqueeze(-1) + input.unsqueeze(-2))
     pairs = counted.unsqueeze(-1).logical_and((marks == 0).unsqueeze(-2))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.ops.creation.data import device_of
 from nbdl.ops.creation.lines import arange
 from nbdl.ops.creation.values import full, ones
 from nbdl.ops.elementwise.casting import cast, to_dtype
@@ -21,7 +22,7 @@ from nbdl.ops.indexing.elements import gather
 from nbdl.ops.ordering.sorting import pick, stable_order
 from nbdl.ops.shape.joining import cat
 from nbdl.ops.shape.views import movedim, reshape
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_choice, check_dim, check_int, check_integer, check_number, check_rank
 from nbdl.runtime.dtypes import BOOL, INT64
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
@@ -188,8 +189,8 @@ def unique(
         return _unique_slices(input, check_dim("dim", dim, input.ndim), return_inverse, return_counts)
     flat = arrays.contiguous(input._array).reshape(-1)
     order = stable_order(flat.reshape(1, -1)).reshape(-1)
-    inverse, firsts, counts = (memory.empty(flat.shape, INT64) for _ in range(3))
-    found = memory.empty((1,), INT64)
+    inverse, firsts, counts = (arrays.empty_beside(flat, flat.shape, INT64) for _ in range(3))
+    found = arrays.empty_beside(flat, (1,), INT64)
     _group(flat, order, inverse, firsts, counts, found)
     groups = int(found[0])
     values = pick(flat.reshape(1, -1), arrays.contiguous(firsts[:groups]).reshape(1, -1))
@@ -204,7 +205,7 @@ def unique(
 def _unique_slices(input: Tensor, dim: int, return_inverse: bool, return_counts: bool) -> Any:
     slices = movedim(input.detach(), dim, 0)
     columns = reshape(slices, (slices.shape[0], -1 if slices.numel() else 0)).unbind(1)
-    order = arange(slices.shape[0])
+    order = arange(slices.shape[0], device=device_of(input))
     for column in reversed(columns):  # stable sorts from the last element to the first: the order of the rows
         order = order[column[order].argsort()]
     values, inverse, counts = unique_consecutive(slices[order], True, True, 0)
@@ -242,7 +243,7 @@ def unique_consecutive(
     slices = reshape(plain, (-1,)) if dim is None else movedim(plain, dim, 0)
     size = slices.shape[0]
     rows = reshape(slices, (size, -1 if slices.numel() else 0))
-    changes = cat([ones(min(size, 1), dtype=BOOL), (rows[1:] != rows[:-1]).any(1)])
+    changes = cat([ones(min(size, 1), dtype=BOOL, device=device_of(input)), (rows[1:] != rows[:-1]).any(1)])
     starts = changes.nonzero().reshape(-1)
     values = slices[starts]
     results = [values if dim is None else movedim(values, 0, dim)]
@@ -250,7 +251,7 @@ def unique_consecutive(
         inverse = changes.cumsum(0) - 1
         results.append(reshape(inverse, input.shape) if dim is None else inverse)
     if return_counts:
-        ends = cat([starts[1:], full((min(size, 1),), size, dtype=INT64)])
+        ends = cat([starts[1:], full((min(size, 1),), size, dtype=INT64, device=device_of(input))])
         results.append(ends - starts)
     return results[0] if len(results) == 1 else tuple(results)
 

@@ -123,7 +123,7 @@ class DeviceArray:
         return self._view(self._geometry.view() if dtype is None or dtype is np.ndarray else self._geometry.view(dtype))
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> DeviceArray:
-        """A view of another shape, or, where strides do not allow it, a contiguous copy; ValueError if copy is False."""
+        """A view of another shape, or, where strides do not allow it, a contiguous copy, or ValueError without copy."""
         sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
         if copy is False:
             return self._view(self._geometry.reshape(sizes, order=order, copy=False))

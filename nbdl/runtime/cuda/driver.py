@@ -43,7 +43,7 @@ _SLOTS = {
 """How an argument of a dtype lies in its slot of eight bytes."""
 
 
-class OutOfMemory(Exception):
+class OutOfMemoryError(Exception):
     """The driver has no block of the size that was asked for."""
 
 
@@ -107,6 +107,10 @@ class Arguments:
         self._pointers = (ctypes.c_void_p * max(count, 1))(*range(first, first + 8 * count, 8))
         self.address = ctypes.addressof(self._pointers)
 
+    def set_word(self, slot: int, value: int) -> None:
+        """Puts another number into the slot of a uint32."""
+        struct.pack_into("<I", self._slots, 8 * slot, value)
+
 
 # ---------------------------------------------------------------- driver
 
@@ -141,7 +145,7 @@ class Driver:
     def _raise(self, name: str, error: Any) -> None:
         number = int(error)
         if number == OUT_OF_MEMORY:
-            raise OutOfMemory
+            raise OutOfMemoryError
         title = self._api.cuGetErrorName(error)[1]
         title = title.decode() if isinstance(title, bytes) else title
         since = f"; kernels since the last check: {', '.join(dict.fromkeys(self._recent))}" if self._recent else ""
@@ -181,7 +185,7 @@ class Driver:
     # -- memory
 
     def allocate(self, size: int) -> int:
-        """The address of a new block. Raises OutOfMemory."""
+        """The address of a new block. Raises OutOfMemoryError."""
         return int(self._call("cuMemAlloc", size))
 
     def free(self, address: int) -> None:

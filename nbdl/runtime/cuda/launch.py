@@ -19,9 +19,6 @@ from nbdl.runtime.errors import DeviceError
 
 MOST_BLOCKS = 2**31 - 1
 
-recorder: Any = None
-"""While a graph is recorded: launches go there."""
-
 
 def launch(pair: jit.Kernel, arguments: tuple[Any, ...]) -> None:
     """Runs the CUDA twin on arrays of the GPU and numbers. Returns at once: the GPU works through its stream in order.
@@ -48,8 +45,8 @@ def launch(pair: jit.Kernel, arguments: tuple[Any, ...]) -> None:
     description = tuple(map(describe, passed))
     function = _function(driver, pair, description, passed)
     slots = Arguments(description, passed)
-    if recorder is not None:
-        recorder.add(Launch(pair.name, function, grid, pair.threads, slots), description, passed)
+    if memory.recorder is not None:
+        memory.recorder.add(Launch(pair.name, function, grid, pair.threads, slots), description, passed)
         return
     driver.launch(pair.name, function, grid, pair.threads, slots, stream.handle)
 
@@ -71,7 +68,7 @@ def _passed(pair: jit.Kernel, place: int, argument: Any) -> Any:
             f"kernel {pair.name}: {name}, {argument.dtype} {list(argument.shape)}, lies on the CPU, the others on the "
             "GPU. Move all tensors to one device"
         )
-    return memory.constant(argument)
+    return memory.constant(argument) if memory.recorder is None else memory.recorder.table(argument)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import numpy as np
 from nbdl.runtime import placement
 from nbdl.runtime.cuda import device, streams
 from nbdl.runtime.cuda.array import DeviceArray, geometry_at
-from nbdl.runtime.cuda.driver import OutOfMemory, host_memory
+from nbdl.runtime.cuda.driver import OutOfMemoryError, host_memory
 from nbdl.runtime.dtypes import SUPPORTED
 from nbdl.runtime.errors import DeviceMemoryError, DTypeError
 
@@ -74,12 +74,12 @@ class Pool:
     def _ask(self, size: int, nbytes: int) -> int:
         try:
             return int(self.driver.allocate(size))
-        except OutOfMemory:
+        except OutOfMemoryError:
             pass
         self.release()
         try:
             return int(self.driver.allocate(size))
-        except OutOfMemory:
+        except OutOfMemoryError:
             free, total = self.driver.memory_info()
             raise DeviceMemoryError(
                 f"out of memory on the GPU: {size_in_words(nbytes)} requested, {size_in_words(free)} free of "
@@ -129,7 +129,7 @@ def size_in_words(nbytes: int) -> str:
 
 # ---------------------------------------------------------------- arrays
 
-_override: Any = None
+recorder: Any = None
 """While a graph is recorded: the pool that it takes its memory from."""
 
 
@@ -146,7 +146,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
     dtype = np.dtype(dtype)
     if dtype not in SUPPORTED and dtype.kind != "u":  # tables of random words are uint32
         raise DTypeError(f"dtype: expected one of {', '.join(map(str, SUPPORTED))} on the GPU, got {dtype}")
-    allocation = (pool() if _override is None else _override).take(dtype.itemsize * math.prod(shape))
+    allocation = (pool() if recorder is None else recorder).take(dtype.itemsize * math.prod(shape))
     placement.activate()
     return DeviceArray(geometry_at(allocation.address, shape, dtype), allocation)
 
@@ -206,26 +206,26 @@ def look(array: Any, check: Callable[[np.ndarray], None]) -> None:
     """Shows a check the values of an array: now, or, while a graph is recorded, after each of its runs."""
     if type(array) is not DeviceArray:
         check(array)
-    elif _override is None:
+    elif recorder is None:
         check(to_host(array))
     else:
-        _override.look_later(array, check)
+        recorder.look_later(array, check)
 
 
 def _refuse_while_recording(what: str) -> None:
-    if _override is not None:
-        _override.refuse(what)
+    if recorder is not None:
+        recorder.refuse(what)
 
 
 @contextlib.contextmanager
 def recording(taker: Any) -> Iterator[None]:
     """Until the end of the block, memory comes from `taker`, and what has to wait for the GPU is refused by it."""
-    global _override
-    before, _override = _override, taker
+    global recorder
+    before, recorder = recorder, taker
     try:
         yield
     finally:
-        _override = before
+        recorder = before
 
 
 def publish(array: DeviceArray) -> None:

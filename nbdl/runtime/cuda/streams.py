@@ -143,7 +143,7 @@ def use(allocation: Any, wanted: Stream) -> None:
 
 
 def join(wanted: Stream) -> None:
-    """Lets a stream wait for all others: a launch is about to use arrays by their addresses, whose blocks nobody sees."""
+    """Lets a stream wait for all others: a launch is about to use arrays by their addresses, in blocks nobody sees."""
     for other in (default, *_others):
         if other is not wanted and _others:
             wanted.wait_stream(other)

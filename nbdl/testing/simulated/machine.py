@@ -1,3 +1,4 @@
+# ruff: noqa: N802, N803, N815  CUDA's names
 """The simulated GPU's parts: memory, streams whose work waits until somebody waits for it, kernels, graphs."""
 
 from __future__ import annotations
