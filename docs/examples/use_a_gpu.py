@@ -52,7 +52,6 @@ for rows in (1, 64, 1024):
     with nbdl.profile() as step:
         nn.functional.cross_entropy(model(batch), targets).backward()
     launches = sum(event.kind == "kernel" for event in step.events)
-    print(
-        f"{rows:5} rows: {launches} launches, {step.flops() / launches:9,.0f} operations each"
-    )
+    each = step.flops() / launches
+    print(f"{rows:5} rows: {launches} launches, {each:9,.0f} operations each")
 # --8<-- [end:counts]
