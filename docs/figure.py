@@ -70,7 +70,22 @@ def svg(figure: Figure, caption: str) -> str:
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
-    return f'<figure class="nb-figure">{text}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    return f'<figure class="nb-figure">{_shorter(text)}<figcaption>{html.escape(caption)}</figcaption></figure>'
+
+
+def _shorter(text: str) -> str:
+    """The same drawing in less than half of the bytes: hundredths of a pixel, and a style that points share, once."""
+
+    def grouped(points: re.Match[str]) -> str:
+        styles = set(re.findall(r'style="[^"]*"', points[0]))
+        if len(styles) > 1:
+            return points[0]
+        (style,) = styles
+        return f"<g {style}>{points[0].replace(f' {style}', '')}</g>"
+
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)  # not what is written
+    text = re.sub(r"\n\s*", "\n", text)
+    return re.sub(r'(?:<use [^>]*style="[^"]*"/>\n){2,}', grouped, text)
 
 
 def drawing(text: str, caption: str) -> str:

@@ -146,6 +146,21 @@ def test_every_page_is_in_its_language(site: dict[Path, Page]) -> None:
 
 
 @pytest.mark.site
+def test_a_drawing_is_short_and_says_the_same() -> None:
+    """Points share their style; coordinates lose digits that nobody sees, but no label does."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    import figure
+    import matplotlib.pyplot as plt
+
+    drawing, axes = plt.subplots()
+    axes.scatter([k / 1000 for k in range(500)], [k**2 / 1e6 for k in range(500)])
+    axes.text(0.1, 0.1, "0.12345")
+    text = figure.svg(drawing, "Points")
+    assert text.count("<use") >= 500 and "0.12345" in text
+    assert len(text) < 40_000  # as Matplotlib writes it: more than 70,000
+
+
+@pytest.mark.site
 def test_formulas_are_rendered() -> None:
     text = (SITE / "concepts" / "backpropagation" / "index.html").read_text(encoding="utf-8")
     assert text.count('class="katex-display"') > 5
