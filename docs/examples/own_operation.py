@@ -35,9 +35,14 @@ except GradcheckError as error:
 # --8<-- [end:bug]
 
 # --8<-- [start:command]
+import contextlib
+import io
+
 from nbdl.cli import main
 
-main(["gradcheck", "generalized_mean:generalized_mean", "--examples", "30"])
+with contextlib.redirect_stdout(io.StringIO()) as table:
+    main(["gradcheck", "generalized_mean:generalized_mean", "--examples", "30"])
+print(table.getvalue())
 # --8<-- [end:command]
 
 # --8<-- [start:network]
