@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly reliability mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly gradcheck-report reliability mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -115,6 +115,9 @@ nightly: $(READY)/core $(READY)/dev
 # long training. `make reliability AREAS="files saving"` proves some of them.
 reliability: $(READY)/core $(READY)/dev
 	$(BIN)/python -m tests.reliability $(AREAS)
+
+gradcheck-report: $(READY)/core $(READY)/dev
+	$(BIN)/nbdl gradcheck --examples 100 --json docs/reports/gradcheck.json
 
 mutation: mutants
 

@@ -32,7 +32,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 import nbdl
-from nbdl import ops
+from nbdl import nn, ops
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))  # for what is beside this file, here and in the blocks
@@ -44,6 +44,7 @@ FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?
 QUIET = "quiet"
 PYTHON = {"python", "py", "python3", "pycon"}
 FAMILY = re.compile(r"^!family (\w+)$", re.MULTILINE)
+MEMBERS = re.compile(r"^!members ([\w.]+)$", re.MULTILINE)
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<formula>.*?)</(?P=tag)>', re.DOTALL)
 OUTSIDE = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["']?(?:https?:)?//"""
@@ -127,6 +128,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     check_fences(markdown, page.file.src_uri)
     check_exercises(markdown, page.file.src_uri)
     markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through
+    markdown = MEMBERS.sub(lambda match: members_reference(match[1]), markdown)
     return FAMILY.sub(lambda match: family_reference(match[1]), markdown)
 
 
@@ -143,6 +145,15 @@ def family_reference(family: str) -> str:
         f"::: {module}\n    options:\n      members: {json.dumps(sorted(set(names)))}\n"
         for module, names in sorted(members.items())
     )
+
+
+def members_reference(module: str) -> str:
+    """The reference entries of what `nbdl.nn` makes public of one of its modules."""
+    homes = {name: getattr(getattr(nn, name), "__module__", "") for name in nn.__all__}
+    names = [name for name, home in homes.items() if f"{home}.".startswith(f"{module}.")]
+    if not names:
+        raise PluginError(f"nbdl.nn makes nothing of {module} public")
+    return "\n".join(f"::: nbdl.nn.{name}\n" for name in names)
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import inspect
 import os
 import re
 import subprocess
@@ -11,6 +12,9 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+
+from nbdl import nn
+from nbdl.testing.specs import all_specs
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -158,6 +162,27 @@ def test_a_drawing_is_short_and_says_the_same() -> None:
     text = figure.svg(drawing, "Points")
     assert text.count("<use") >= 500 and "0.12345" in text
     assert len(text) < 40_000  # as Matplotlib writes it: more than 70,000
+
+
+@pytest.mark.site
+def test_the_reference_has_all_modules(site: dict[Path, Page]) -> None:
+    anchors = set().union(*(page.anchors for path, page in site.items() if "reference" in path.parts))
+    missing = [name for name in nn.__all__ if inspect.isclass(getattr(nn, name)) and f"nbdl.nn.{name}" not in anchors]
+    assert not missing
+
+
+@pytest.mark.site
+def test_generated_tables_are_whole(site: dict[Path, Page]) -> None:
+    for language in ("", "ko"):
+        folder = SITE / language / "reference"
+        rows = {
+            name: (folder / name / "index.html").read_text(encoding="utf-8").count("<tr>")
+            for name in ("support", "benchmarks", "gradient-checks", "glossary")
+        }
+        assert rows["support"] > len({spec.operation for spec in all_specs()})
+        assert rows["gradient-checks"] > 400
+        assert rows["benchmarks"] > 100
+        assert rows["glossary"] > 90
 
 
 @pytest.mark.site

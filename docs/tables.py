@@ -1,0 +1,156 @@
+"""The generated pages of the reference: what operations support, benchmarks, gradient checks, the glossary.
+
+Each function returns Markdown; `language` is "en" or "ko".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbdl
+from nbdl import ops
+from nbdl.testing.specs import all_specs
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+# ---------------------------------------------------------------- what operations support
+
+
+def _reference_pages() -> dict[str, str]:
+    """The page of the API reference on which each family of operations stands."""
+    pages = (DOCS / "en" / "reference" / "ops").glob("*.md")
+    return {
+        family: page.stem
+        for page in pages
+        for family in re.findall(r"^!family (\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def _operations() -> Iterator[tuple[str, list]]:
+    """Every operation in the order of its name, with its rows of the table of checks."""
+    rows: dict[str, list] = {}
+    for spec in all_specs():
+        rows.setdefault(spec.name.split(":")[0], []).append(spec)
+    yield from sorted(rows.items())
+
+
+def support_table(language: str) -> str:
+    """One row for each operation that the checks know, read from their table."""
+    pages = _reference_pages()
+    up = "../" if language == "en" else "../../../reference/"
+    rows = []
+    for name, specs in _operations():
+        function = getattr(ops, name, None) or getattr(nbdl, name, None) or specs[0].function
+        module = getattr(function, "__module__", "")
+        family = module.split(".")[2] if module.startswith("nbdl.ops.") else ""
+        link = f"`{name}`"
+        if family in pages and (hasattr(ops, name) or hasattr(nbdl, name)):
+            address = f"{up}ops/{pages[family]}/#{module}.{function.__name__}"
+            link = f'<a href="{address}"><code>{name}</code></a>'
+        arguments = dict.fromkeys(argument for spec in specs for argument in spec.differentiable)
+        types = dict.fromkeys(kind for spec in specs for kind in spec.tolerance)
+        references = dict.fromkeys(getattr(spec.reference, "__name__", "") for spec in specs if spec.reference)
+        tolerance = max(spec.tolerance.get("float32", 0.0) for spec in specs)
+        rows.append(
+            [
+                link,
+                "CPU, CUDA",
+                ", ".join(sorted(types)),
+                " ".join(f"`{argument}`" for argument in arguments) or "–",
+                " ".join(f"`{name}`" if name.endswith("_reference") else "NumPy" for name in references) or "–",
+                f"{tolerance:.0e}",
+                str(len(specs)),
+                str(sum(len(spec.refusals) for spec in specs)),
+            ]
+        )
+    heads = {
+        "en": ["operation", "targets", "types", "gradients", "definition", "float32 within", "variants", "refuses"],
+        "ko": ["연산", "장치", "자료형", "기울기", "정의", "float32 오차", "변형", "거절"],
+    }[language]
+    total = {"en": "{} operations, {} rows.", "ko": "연산 {}개, 검사 표의 행 {}개."}[language]
+    return f"{total.format(len(rows), len(all_specs()))}\n\n{_table(heads, rows)}"
+
+
+# ---------------------------------------------------------------- benchmarks
+
+
+def benchmark_tables(language: str) -> str:
+    """The results of `make bench`, section by section; in Korean the tables alone."""
+    text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    text = text.split("\n", 1)[1]  # its title
+    if language == "en":
+        return text
+    introduction, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    machine = introduction.strip().split("\n\n")[0]
+    parts = [machine]
+    for section in sections:
+        title, body = section.split("\n", 1)
+        table = "\n".join(line for line in body.splitlines() if line.startswith("|"))
+        table = table.replace("| case | threads |", "| 경우 | 스레드 |").replace("| ratio |", "| 배율 |")
+        table = re.sub(r"geometric mean of (\d+)", r"\1개의 기하 평균", table)
+        table = re.sub(r"(\d+) lost", r"뒤진 것 \1개", table)
+        parts.append(f"## {title}\n\n{table}")
+    return "\n\n".join(parts)
+
+
+# ---------------------------------------------------------------- gradient checks
+
+
+def gradient_checks(language: str) -> str:
+    """The stored report of `make gradcheck-report`: its sums, then the operations with the largest errors first."""
+    report = json.loads((DOCS / "reports" / "gradcheck.json").read_text(encoding="utf-8"))
+    sums, rows = report["totals"], report["rows"]
+    labels = {
+        "en": ("operations", "cases drawn", "gradients compared", "kinks skipped", "complex steps", "rows that failed"),
+        "ko": ("연산", "뽑은 경우", "견준 기울기", "건너뛴 꺾임", "복소 차분", "실패한 행"),
+    }[language]
+    keys = ("operations", "cases", "gradients", "kinks", "complex_steps", "failed")
+    summary = _table(["", report["date"]], [[label, f"{sums[key]:,}"] for label, key in zip(labels, keys, strict=True)])
+    heads = {
+        "en": ["operation", "cases", "gradients", "kinks", "complex steps", "float32 cases", "largest error"],
+        "ko": ["연산", "경우", "기울기", "꺾임", "복소 차분", "float32", "가장 큰 오차"],
+    }[language]
+    counted = ("cases", "elements", "kinks", "complex_steps", "float32")
+    ordered = sorted((row for row in rows if row["elements"]), key=lambda row: -row["largest_error"])
+    table = _table(
+        heads,
+        [
+            [f"`{row['name']}`", *(f"{row[key]:,}" for key in counted), f"{100 * row['largest_error']:.2f} %"]
+            for row in ordered
+        ],
+    )
+    return f"{summary}\n\n{table}"
+
+
+# ---------------------------------------------------------------- glossary
+
+
+def glossary(language: str) -> str:
+    """The terms of docs/terms.toml in groups, each with a link to its page."""
+    groups = tomllib.loads((DOCS / "terms.toml").read_text(encoding="utf-8"))["group"]
+    parts = []
+    for group in groups:
+        rows = []
+        for english, korean, meaning, meaning_in_korean, page in group["terms"]:
+            address = f"../../{page.removesuffix('index')}".rstrip("/") + "/"
+            if language == "en":
+                rows.append([f'<a href="{address}">{english}</a>', f'<span lang="ko">{korean}</span>', meaning])
+            else:
+                rows.append(
+                    [f'<a href="{address}">{korean}</a>', f'<span lang="en">{english}</span>', meaning_in_korean]
+                )
+        heads = {"en": ["English", "Korean", "meaning"], "ko": ["한국어", "영어", "뜻"]}[language]
+        title = group["english"] if language == "en" else group["korean"]
+        parts.append(f"## {title}\n\n{_table(heads, rows)}")
+    return "\n\n".join(parts)
