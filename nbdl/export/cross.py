@@ -18,11 +18,13 @@ import base64
 import importlib
 import inspect
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,10 @@ from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 
-from nbdl.runtime import jit
+from nbdl.runtime import jit, simd
 from nbdl.runtime.cache import StampedCache
 from nbdl.runtime.gemm import bending, panel
-from nbdl.runtime.simd import lanes
+from nbdl.runtime.simd import advance, lanes, multiply_tile, tile_rows
 
 TRIPLE = "wasm32-unknown-unknown"
 
@@ -112,6 +114,7 @@ def install() -> None:
     CPUContext.create_cpython_wrapper = lambda self, *_, **__: None
     CPUContext.create_cfunc_wrapper = lambda self, *_, **__: None
     CPUContext.post_lowering = _without_reference_counts
+    simd._tile_switch = _tile_switch
     StampedCache.load_overload = lambda self, *_: None  # type: ignore[method-assign]
     StampedCache.save_overload = lambda self, *_: None  # type: ignore[method-assign]
 
@@ -159,7 +162,7 @@ def _type_of(argument: dict[str, Any]) -> Any:
     kind = argument["kind"]
     if kind == "array":
         element = _number_type(argument["dtype"])
-        return types.Array(element, len(argument["shape"]), argument["layout"], readonly=not argument["writable"])
+        return types.Array(element, len(argument["shape"]), argument["layout"])  # all of the arena may be written
     if kind == "tuple":
         items = tuple(map(_type_of, argument["items"]))
         return types.containers.BaseTuple.from_types(items)
@@ -193,9 +196,15 @@ class _Entries:
         self.arena.align = 64
 
     def add_program(self, name: str, program: dict[str, Any], kernels: list[jit.Kernel]) -> None:
-        """A function `name()` that runs the launches of a program."""
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), []), name)
+        """A function `name()` that runs the launches of a program and returns 0.
+
+        If input number k holds an id that its range does not allow, the function returns k, from 1 on, at once.
+        """
+        function = ir.Function(self.module, ir.FunctionType(_INT32, []), name)
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        for number, ids in enumerate(program["ranges"], 1):
+            with builder.if_then(self._is_outside(builder, ids), likely=False):
+                builder.ret(ir.Constant(_INT32, number))
         for launch in program["launches"]:
             for piece in launch["fill"]:
                 self._fill(builder, piece)
@@ -204,7 +213,22 @@ class _Entries:
             values = [self._value(builder, argument) for argument in launch["arguments"]]
             values += [ir.Constant(_INT64, 0), ir.Constant(_INT64, launch["tasks"])]
             self.call(builder, body, signature, values)
-        builder.ret_void()
+        builder.ret(ir.Constant(_INT32, 0))
+
+    def _is_outside(self, builder: ir.IRBuilder, ids: dict[str, Any]) -> Any:
+        """Whether any of an input's ids lies outside its range."""
+        wide = ids["dtype"] == "int64"
+        element = _INT64 if wide else _INT32
+        check = cgutils.get_or_insert_function(
+            self.module,
+            ir.FunctionType(ir.IntType(1), [element.as_pointer(), _INT32, element, element, element]),
+            f"nbdl_outside_{ids['dtype']}",
+        )
+        also = ids["lowest"] if ids["also"] is None else ids["also"]
+        count = math.prod(ids["shape"])
+        place = builder.bitcast(self._place(builder, ids["offset"]), element.as_pointer())
+        limits = [ir.Constant(element, value) for value in (ids["lowest"], ids["highest"] - ids["lowest"], also)]
+        return builder.call(check, [place, ir.Constant(_INT32, count), *limits])
 
     def _place(self, builder: ir.IRBuilder, offset: int) -> Any:
         zero = ir.Constant(_INT32, 0)
@@ -363,6 +387,48 @@ define void @nbdl_release() {
 define void @NRT_incref(ptr %array) alwaysinline { ret void }
 define void @NRT_decref(ptr %array) alwaysinline { ret void }
 
+; Whether some of `count` ids are neither in [lowest, lowest + span] nor `also`.
+define i1 @nbdl_outside_int64(ptr %ids, i32 %count, i64 %lowest, i64 %span, i64 %also) noinline {
+entry:
+  br label %check
+check:
+  %k = phi i32 [ 0, %entry ], [ %next, %look ]
+  %more = icmp ult i32 %k, %count
+  br i1 %more, label %look, label %done
+look:
+  %place = getelementptr i64, ptr %ids, i32 %k
+  %id = load i64, ptr %place
+  %above = sub i64 %id, %lowest
+  %fits = icmp ule i64 %above, %span
+  %other = icmp eq i64 %id, %also
+  %fine = or i1 %fits, %other
+  %next = add i32 %k, 1
+  br i1 %fine, label %check, label %done
+done:
+  %found = phi i1 [ false, %check ], [ true, %look ]
+  ret i1 %found
+}
+define i1 @nbdl_outside_int32(ptr %ids, i32 %count, i32 %lowest, i32 %span, i32 %also) noinline {
+entry:
+  br label %check
+check:
+  %k = phi i32 [ 0, %entry ], [ %next, %look ]
+  %more = icmp ult i32 %k, %count
+  br i1 %more, label %look, label %done
+look:
+  %place = getelementptr i32, ptr %ids, i32 %k
+  %id = load i32, ptr %place
+  %above = sub i32 %id, %lowest
+  %fits = icmp ule i32 %above, %span
+  %other = icmp eq i32 %id, %also
+  %fine = or i1 %fits, %other
+  %next = add i32 %k, 1
+  br i1 %fine, label %check, label %done
+done:
+  %found = phi i1 [ false, %check ], [ true, %look ]
+  ret i1 %found
+}
+
 ; A view of contiguous memory in another shape: its strides, from the last dimension on. 0 where memory is no such.
 define i32 @numba_attempt_nocopy_reshape(i64 %rank, ptr %shape, ptr %strides, i64 %new_rank, ptr %new_shape,
                                          ptr %new_strides, i64 %itemsize, i32 %fortran) {
@@ -416,6 +482,38 @@ define double @sqrt(double %x) alwaysinline {
 """
 
 
+def _panel(rows, outer, inner, a, a_outer, a_row, a_inner, b, b_outer, b_inner, bias, floor, c, c_row, beta, columns):
+    """As the driver of `nbdl.runtime.gemm.panel`, with tiles of two heights only: the others are 8 kB of code."""
+    most = tile_rows(a)
+    row = 0
+    while row < rows:
+        height = most if rows - row >= most else 1
+        multiply_tile(
+            height, outer, inner, advance(a, row * a_row), a_outer, a_row, a_inner, b, b_outer, b_inner,
+            bias, floor, advance(c, row * c_row), c_row, beta, columns,
+        )  # fmt: skip
+        row += height
+
+
+def _tile_switch(module: ir.Module, vector: ir.VectorType, argument_types: Sequence[ir.Type]) -> ir.Function:
+    """As in `nbdl.runtime.simd`: picks one of the tiles that `_panel` uses."""
+    stem = f"nbdl_tile_{simd._suffix(vector)}"
+    function = simd._function(module, stem, argument_types)
+    if function.blocks:
+        return function
+    builder = ir.IRBuilder(function.append_basic_block())
+    is_high = builder.icmp_signed("!=", function.args[0], ir.Constant(_INT64, 1))
+    is_wide = builder.icmp_signed(">", function.args[-1], ir.Constant(_INT64, vector.count))
+    for height, high in ((simd.vector_unit().rows, is_high), (1, builder.not_(is_high))):
+        for vectors, wide in ((2, is_wide), (1, builder.not_(is_wide))):
+            tile = simd._function(module, f"{stem}_{height}x{vectors}", argument_types[1:])
+            simd._emit_tile(tile, vector, height, vectors)
+            with builder.if_then(builder.and_(high, wide)):
+                builder.call(tile, function.args[1:])
+    builder.ret_void()
+    return function
+
+
 def _add_tile_driver(entries: _Entries, element: Any) -> None:
     """Defines the tile driver that kernels call by symbol (see `nbdl.runtime.gemm.panel`).
 
@@ -423,13 +521,13 @@ def _add_tile_driver(entries: _Entries, element: Any) -> None:
     pieces of this target's width.
     """
     signature = panel._signature(element)
-    names = panel._panel.__code__.co_varnames
+    names = _panel.__code__.co_varnames
     context, module = entries.context, entries.module
     inputs = [context.get_value_type(kind) for kind in signature.args]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), inputs), panel._symbol(element))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     given = dict(zip(names, function.args, strict=False))
-    driver = njit(error_model="numpy")(panel._panel)
+    driver = njit(error_model="numpy")(_panel)
     width = ir.Constant(_INT64, 2 * lanes(element))
     zero = ir.Constant(_INT64, 0)
     with cgutils.for_range_slice(builder, zero, given["columns"], width, _INT64) as (left, _):
@@ -457,11 +555,14 @@ def build(request: dict[str, Any], target: Path) -> None:
     for element in panel.FLOATS:
         if any(panel._symbol(element) in str(library._get_module_for_linking()) for library in entries.libraries):
             _add_tile_driver(entries, element)
-    _link(_optimized(entries, exported), exported, target)
+    _link(_optimized(entries, exported, request["programs"]), exported, target)
 
 
-def _optimized(entries: _Entries, exported: list[str]) -> bytes:
-    """All code in one module, what nobody outside calls made private, as an object file."""
+def _optimized(entries: _Entries, exported: list[str], programs: Collection[str]) -> bytes:
+    """All code in one module, what nobody outside calls made private, as an object file.
+
+    Kernels may grow where that makes them faster; the programs, which only call them, may not.
+    """
     generator = entries.context._internal_codegen
     header = f'target datalayout = "{generator._data_layout}"\ntarget triple = "{TRIPLE}"\n'
     module = _parse(str(entries.module))
@@ -474,7 +575,7 @@ def _optimized(entries: _Entries, exported: list[str]) -> bytes:
     for function in module.functions:
         if function.is_declaration:
             continue
-        function.add_function_attribute("optsize")
+        function.add_function_attribute("minsize" if function.name in programs else "optsize")
         if function.name not in exported:
             function.linkage = "internal"
     module.verify()

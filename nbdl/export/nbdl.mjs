@@ -21,14 +21,21 @@ export async function instantiate(code, description, weights) {
     const extent = shape.includes(0) ? 0 : 1 + shape.reduce((sum, size, k) => sum + (size - 1) * strides[k], 0);
     return Object.assign(new TYPES[dtype](memory.buffer, base + offset, extent), { shape, strides });
   };
+  const stray = (program, input, { lowest, highest, also }) => {
+    const isStray = (id) => (id < lowest || id > highest) && Number(id) !== also;
+    return `${input}: expected ids in [${lowest}, ${highest}], got ${program[input].find(isStray)} at ${program[input].findIndex(isStray)}`;
+  };
   const model = { reset, state: {}, description };
   const show = (target, arrays) => {
     for (const [name, place] of Object.entries(arrays))
       if (!(name in target)) Object.defineProperty(target, name, { get: () => view(place), enumerable: true });
   };
   show(model.state, description.state);
-  for (const [name, { function: exported, inputs, outputs, controls }] of Object.entries(description.programs)) {
-    model[name] = () => instance.exports[exported]();
+  for (const [name, { function: exported, inputs, outputs, controls, ranges }] of Object.entries(description.programs)) {
+    model[name] = () => {
+      const refused = instance.exports[exported]();
+      if (refused) throw new RangeError(`nbdl: ${name}: ${stray(model[name], ...Object.entries(ranges)[refused - 1])}`);
+    };
     show(model[name], { ...controls, ...outputs, ...inputs });
   }
   // A single kernel: arrays made by `model.array("float32", [2, 3])`, numbers, and last the number of tasks. `bind` makes

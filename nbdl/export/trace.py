@@ -28,7 +28,7 @@ import numpy as np
 from nbdl.autograd import Tensor, wrap
 from nbdl.runtime import arrays, jit, memory
 from nbdl.runtime.addresses import address_of
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, IndexRangeError
 
 STATE, INPUT, CONSTANT, SCRATCH = "state", "input", "constant", "scratch"
 
@@ -106,6 +106,15 @@ class Launch:
                 yield from (place[0] for place in argument.places if place is not None)
 
 
+@dataclass(frozen=True)
+class Range:
+    """The ids that an input may hold: from `lowest` to `highest`, and `also` if it is not None."""
+
+    lowest: int
+    highest: int
+    also: int | None
+
+
 @dataclass
 class Program:
     """Launches, one after the other, and the arrays through which the outside talks to them, by name."""
@@ -115,6 +124,7 @@ class Program:
     outputs: dict[str, View]
     controls: dict[str, View]
     state: dict[str, View] = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         kernels = len({launch.kernel for launch in self.launches})
@@ -134,6 +144,10 @@ class _Memory:
     now: bytes
     changes: bool = False
     rewritten: bool = False
+
+    def differs(self) -> bool:
+        """Whether the memory holds something else than it was last seen to hold. Copies nothing."""
+        return not np.array_equal(_flat_bytes(self.owner), np.frombuffer(self.now, np.uint8))
 
 
 @dataclass
@@ -160,13 +174,12 @@ class _Recording:
     def see(self, array: np.ndarray) -> _Memory:
         """The memory of the array. New memory is read; known memory is looked at for what Python wrote to it."""
         owner = arrays.owner(array)
-        content = _content(owner)
         found = self.memory.get(address_of(owner))
         if found is None:
+            content = _content(owner)
             found = self.memory[address_of(owner)] = _Memory(owner, content, content, content)
-            self._kept.append(owner)
-        elif content != found.now:
-            found.rewritten, found.now = True, content
+        elif found.differs():
+            found.rewritten, found.now = True, _content(owner)
         return found
 
     def at(self, address: int) -> tuple[int, _Memory] | None:
@@ -190,8 +203,8 @@ class _Recording:
             jit.launch_override = self.launch
         written = set()
         for found in used:
-            content = _content(found.owner)
-            if content != found.now:
+            if found.differs():
+                content = _content(found.owner)
                 if not found.changes:
                     found.started = content
                 found.now, found.changes = content, True
@@ -199,8 +212,12 @@ class _Recording:
         self.events.append(_Event(kernel, arguments, kernel.tasks(*arguments), tables, written))
 
 
+def _flat_bytes(owner: np.ndarray) -> np.ndarray:
+    return owner.ravel("K").view(np.uint8)
+
+
 def _content(owner: np.ndarray) -> bytes:
-    return owner.ravel("K").tobytes()
+    return _flat_bytes(owner).tobytes()
 
 
 def _tables(kernel: jit.Kernel) -> list[int]:
@@ -388,7 +405,8 @@ def trace(function: Callable[..., Any], *inputs: Any, state: Sequence[Any] = (),
     """Writes down what a function of tensors does.
 
     The function runs three times: what it keeps (an optimizer's moments, say) is created in the first run and compared
-    in the other two. What `state` names is as before when `trace` returns.
+    in the other two. Once more for each input of integers, with ids that cannot be: the ranges that the function then
+    asks for become the program's. What `state` names is as before when `trace` returns.
 
     Args:
         function: Takes a tensor for each input; returns a tensor, or a dictionary, tuple or list of tensors.
@@ -419,9 +437,30 @@ def trace(function: Callable[..., Any], *inputs: Any, state: Sequence[Any] = (),
     for array, value in zip(examples, values, strict=True):
         array[...] = value
     program = _compare(creation, first, second, dict(zip(labels, examples, strict=True)), result, other_result, state)
+    program.ranges = _ranges(function, examples, labels)
     for undo in restore:
         undo()
     return program
+
+
+_NO_ID = -(2**31)
+
+
+def _ranges(function: Callable[..., Any], examples: Sequence[np.ndarray], labels: Sequence[str]) -> dict[str, Range]:
+    """The ranges that the function holds its inputs to. It looks at ids before any kernel follows them.
+
+    A program has no such looks: what reads its inputs next is the outside, which has to know the ranges.
+    """
+    found = {}
+    for label, array in zip(labels, examples, strict=True):
+        if array.dtype in (np.int32, np.int64) and array.size:
+            strange = [np.full_like(item, _NO_ID) if item is array else item for item in examples]
+            try:
+                function(*map(wrap, strange))
+            except IndexRangeError as error:
+                if error.allowed is not None:
+                    found[label] = Range(*error.allowed)
+    return found
 
 
 def _compare(

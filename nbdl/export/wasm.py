@@ -9,7 +9,7 @@ writes three files and the loader:
 
     digits.wasm      the kernels, compiled; for each program a function that runs all its launches
     digits.json      where in memory inputs, outputs, state and controls lie: dtype, shape, strides
-    digits.weights   the state, parameters first of all, as it was when the program was traced
+    digits.weights   the state as it was when the program was traced, parameters first of all, and constants
     nbdl.mjs         the loader: a little JavaScript that shows arrays in the module's memory
 
 A page then runs the model without a server:
@@ -35,6 +35,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -78,11 +79,15 @@ _TAKEN = (
 
 
 class _Plan:
-    """Places for the buffers of programs: state, inputs and results apart, scratch one over another in time."""
+    """Places for the buffers of programs: state, constants, inputs and results apart, scratch one over another in time.
+
+    Constants of the same content share a place.
+    """
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         self.offsets: dict[int, int] = {}
         self._states: dict[int, int] = {}
+        self._fixed: dict[bytes, int] = {}
         self._alive = list(programs.values())  # the offsets are by identity
         self.size = 0
         buffers = {name: list(_buffers(program)) for name, program in programs.items()}
@@ -90,11 +95,15 @@ class _Plan:
             for buffer in found:
                 if buffer.kind == STATE:
                     self._place_state(buffer)
-        self.state_size = self.size
+        for found in buffers.values():
+            for buffer in found:
+                if _is_fixed(buffer):
+                    self._place_fixed(buffer)
+        self.image_size = self.size
         for name, program in programs.items():
             pinned = {id(view.buffer) for view in (*program.inputs.values(), *program.outputs.values())}
             for buffer in buffers[name]:
-                if buffer.kind == INPUT or (buffer.kind != STATE and id(buffer) in pinned):
+                if id(buffer) not in self.offsets and (buffer.kind == INPUT or id(buffer) in pinned):
                     self.offsets[id(buffer)] = self._take(buffer.nbytes)
         base = self.size
         for name, program in programs.items():
@@ -113,6 +122,12 @@ class _Plan:
         if key not in self._states:
             self._states[key] = self._take(buffer.nbytes)
         self.offsets[id(buffer)] = self._states[key]
+
+    def _place_fixed(self, buffer: Buffer) -> None:
+        content = buffer.content or b""
+        if content not in self._fixed:
+            self._fixed[content] = self._take(buffer.nbytes)
+        self.offsets[id(buffer)] = self._fixed[content]
 
     def _place_scratch(self, program: Program, buffers: list[Buffer], base: int) -> int:
         """Each buffer from its first launch to its last, at the lowest place that is free all that time."""
@@ -134,6 +149,11 @@ class _Plan:
             placed.append((offset, offset + buffer.nbytes, first, last))
             top = max(top, offset + buffer.nbytes)
         return -(-top // ALIGNMENT) * ALIGNMENT
+
+
+def _is_fixed(buffer: Buffer) -> bool:
+    """Whether the buffer holds the same all the time: it lies beside the state, and comes with the weights."""
+    return buffer.kind == CONSTANT and not buffer.changes and buffer.nbytes > 0
 
 
 def _buffers(program: Program) -> Iterator[Buffer]:
@@ -172,7 +192,7 @@ def _argument(argument: Any, plan: _Plan) -> dict[str, Any]:
 
 
 def _fill(launch: Launch, filled: set[int], plan: _Plan) -> Iterator[dict[str, Any]]:
-    """What has to be in memory before a launch: constants at their first use, addresses of arrays and of functions."""
+    """What has to be in memory before a launch: what a run starts from and changes; addresses."""
     for argument in launch.arguments:
         if isinstance(argument, Addresses):
             places = [None if place is None else plan(place[0]) + place[1] for place in argument.places]
@@ -180,7 +200,8 @@ def _fill(launch: Launch, filled: set[int], plan: _Plan) -> Iterator[dict[str, A
     for buffer in launch.buffers():
         if buffer.kind == CONSTANT and buffer.nbytes and id(buffer) not in filled:
             filled.add(id(buffer))
-            yield {"offset": plan(buffer), "content": base64.b64encode(buffer.content or b"").decode()}
+            if not _is_fixed(buffer):
+                yield {"offset": plan(buffer), "content": base64.b64encode(buffer.content or b"").decode()}
             if launch.kernel.cpu is gemm_kernel.cpu and buffer is launch.arguments[_SIZES].buffer:
                 yield from _curves(buffer, plan(buffer), launch.arguments[0].dtype)
 
@@ -259,6 +280,10 @@ def _request(
         for name, program in programs.items():
             filled: set[int] = set()
             described[_function(models, model, name)] = {
+                "ranges": [
+                    {**_argument(program.inputs[label], plans[model]), **asdict(allowed)}
+                    for label, allowed in program.ranges.items()
+                ],
                 "launches": [
                     {
                         "kernel": number(launch.kernel),
@@ -267,7 +292,7 @@ def _request(
                         "fill": list(_fill(launch, filled, plans[model])),
                     }
                     for launch in program.launches
-                ]
+                ],
             }
     alone = {name: {"kernel": number(kernel), "arguments": list(given)} for name, (kernel, given) in kernels.items()}
     return {
@@ -394,11 +419,12 @@ def _interface(
     return {
         "module": module,
         "bytes": plan.size,
-        "weights": plan.state_size,
+        "weights": plan.image_size,
         "programs": {
             label: {
                 "function": _function(models, model, label),
                 "inputs": _shown(program.inputs, plan),
+                "ranges": {name: asdict(allowed) for name, allowed in program.ranges.items()},
                 "outputs": _shown(program.outputs, plan),
                 "controls": _shown(program.controls, plan),
             }
@@ -412,10 +438,10 @@ def _interface(
 
 
 def _weights(programs: Mapping[str, Program], plan: _Plan) -> bytes:
-    """The state of the programs, as it lies at the start of the arena."""
-    weights = bytearray(plan.state_size)
+    """The state of the programs and their constants, as they lie at the start of the arena."""
+    weights = bytearray(plan.image_size)
     for program in programs.values():
         for buffer in _buffers(program):
-            if buffer.kind == STATE and buffer.content:
+            if (buffer.kind == STATE or _is_fixed(buffer)) and buffer.content:
                 weights[plan(buffer) : plan(buffer) + buffer.nbytes] = buffer.content
     return bytes(weights)

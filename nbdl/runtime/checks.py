@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.runtime.dtypes import mixing
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, IndexRangeError, ShapeError
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
 
 
 def _shape_text(shape: Iterable[Any]) -> str:
@@ -37,7 +38,7 @@ def check_integer(name: str, tensor: Any) -> Any:
 
 def check_same_dtype(name: str, tensor: Any, other_name: str, other: Any) -> Any:
     """The tensor, if its dtype is the other's."""
-    if tensor.dtype != other.dtype:
+    if tensor.dtype != other.dtype and not (mixing.allowed and tensor.dtype.kind == other.dtype.kind == "f"):
         raise DTypeError(f"{name}: expected {other.dtype}, the dtype of {other_name}, got {tensor.dtype}")
     return tensor
 
@@ -144,4 +145,5 @@ def check_ids(name: str, ids: Any, count: int, allowed: int | None = None) -> No
         outside &= ids != allowed
     if outside.any():
         first = tuple(int(i) for i in np.argwhere(outside)[0])
-        raise IndexRangeError(f"{name}: expected ids in [0, {count - 1}], got {int(ids[first])} at index {first}")
+        message = f"{name}: expected ids in [0, {count - 1}], got {int(ids[first])} at index {first}"
+        raise IndexRangeError(message, (0, count - 1, allowed))

@@ -22,7 +22,15 @@ class ArgumentTypeError(NbdlError, TypeError):
 
 
 class IndexRangeError(NbdlError, IndexError):
-    """An index, class id or dimension lies outside its range."""
+    """An index, class id or dimension lies outside its range.
+
+    Attributes:
+        allowed: Where ids were held to a range: the least and the greatest, and one more that is allowed, or None.
+    """
+
+    def __init__(self, message: str, allowed: tuple[int, int, int | None] | None = None) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class DeviceError(NbdlError, RuntimeError):
