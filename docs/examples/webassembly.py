@@ -32,3 +32,21 @@ try:
 except ExportError as error:
     print(error)
 # --8<-- [end:refuse]
+
+# --8<-- [start:inside_the_graph]
+program = trace(lambda x: x * x.sum(-1, keepdim=True), nbdl.randn(2, 3))
+print(program, [launch.kernel.name for launch in program.launches])
+# --8<-- [end:inside_the_graph]
+
+# --8<-- [start:count]
+for depth in (1, 2, 3):
+    layers = [nn.Linear(4, 8), nn.ReLU()]
+    for _ in range(depth - 1):
+        layers += [nn.Linear(8, 8), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(8, 3))
+    forward = trace(model, x, state=[model], names=["x"])
+    optimizer = nbdl.optim.SGD(model.parameters(), lr=0.1)
+    whole = trace(step, x, labels, state=[model, optimizer], names=["x", "labels"])
+    counts = len(forward.launches), len(whole.launches)
+    print("hidden layers {}: forward {} launches, a whole step {}".format(depth, *counts))
+# --8<-- [end:count]
