@@ -25,14 +25,12 @@ def blank_reader() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
 
 
-def reader() -> nn.Module:
-    """One that knows handwritten digits, after a few seconds."""
-    nbdl.manual_seed(0)
+def taught(network: nn.Module, shape: tuple[int, ...], epochs: int) -> nn.Module:
+    """The network after some seconds with handwritten digits, each an array of this shape, and moved by a pixel."""
     train, _ = data.digits()
-    images, labels = moved(train.arrays[0]), np.tile(train.arrays[1], 5)
-    network = blank_reader()
+    images, labels = moved(train.arrays[0]).reshape(-1, *shape), np.tile(train.arrays[1], 5)
     optimizer = optim.AdamW(network.parameters(), lr=3e-3)
-    for epoch in range(8):
+    for epoch in range(epochs):
         for x, y in data.DataLoader(data.ArrayDataset(images, labels), batch_size=64, shuffle=True, seed=epoch):
             loss = ops.cross_entropy(network(nbdl.tensor(x)), nbdl.tensor(y))
             optimizer.zero_grad()
@@ -43,7 +41,8 @@ def reader() -> nn.Module:
 
 def figure() -> Figure:
     """`predict` names the probabilities of a drawing, `learn` takes one step."""
-    network = reader()
+    nbdl.manual_seed(0)
+    network = taught(blank_reader(), (SIDE * SIDE,), epochs=8)
     optimizer = optim.SGD(network.parameters(), lr=0.1)
 
     def predict(pixels: nbdl.Tensor) -> nbdl.Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import nbdl
-from live.digits import SIDE, moved
+from live.digits import SIDE, taught
 from live.figure import Figure
-from nbdl import data, nn, ops, optim
+from nbdl import nn, ops
 from nbdl.export import trace
 
 CHANNELS = 8, 16
@@ -21,22 +21,6 @@ def blank_network() -> nn.Sequential:
         *(nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(second * (SIDE // 4) ** 2, 10)),
     )
-
-
-def network() -> nn.Sequential:
-    """One that has learned handwritten digits for a few seconds."""
-    nbdl.manual_seed(0)
-    train, _ = data.digits()
-    images, labels = moved(train.arrays[0]), np.tile(train.arrays[1], 5)
-    model = blank_network()
-    optimizer = optim.AdamW(model.parameters(), lr=3e-3)
-    for epoch in range(4):
-        for x, y in data.DataLoader(data.ArrayDataset(images, labels), batch_size=64, shuffle=True, seed=epoch):
-            loss = ops.cross_entropy(model(nbdl.tensor(x.reshape(-1, 1, SIDE, SIDE))), nbdl.tensor(y))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return model.eval()
 
 
 def look(model: nn.Sequential, pixels: nbdl.Tensor, chosen: nbdl.Tensor) -> dict[str, nbdl.Tensor]:
@@ -60,7 +44,8 @@ def look(model: nn.Sequential, pixels: nbdl.Tensor, chosen: nbdl.Tensor) -> dict
 
 def figure() -> Figure:
     """One program that computes all that is shown."""
-    model = network()
+    nbdl.manual_seed(0)
+    model = taught(blank_network(), (1, SIDE, SIDE), epochs=4).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     pixels = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(1, 1, SIDE, SIDE)
