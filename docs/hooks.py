@@ -35,7 +35,7 @@ import nbdl
 from nbdl import nn, ops
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS))  # for what is beside this file, here and in the blocks
+sys.path.insert(0, str(DOCS))  # for the imports below; MkDocs takes it away again
 
 import downloads  # noqa: E402
 import korean_words  # noqa: E402
@@ -88,7 +88,8 @@ def _watched_run(run: Any) -> Any:
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Puts the watch on the execution of code blocks."""
+    """Puts the watch on the execution of code blocks, and `figure` and `listing` within their reach."""
+    sys.path.insert(0, str(DOCS))
     markdown_exec_python._run_python = _watched_run(markdown_exec_python._run_python)
 
 
