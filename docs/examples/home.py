@@ -39,3 +39,30 @@ for i in range(12):
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
 # --8<-- [end:figure]
+
+# --8<-- [start:own]
+import contextlib
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+from sklearn.datasets import load_iris
+
+from nbdl.cli import main
+
+folder, iris = Path(tempfile.mkdtemp()), load_iris()
+with open(folder / "flowers.csv", "w", newline="", encoding="utf-8") as file:
+    writer = csv.writer(file)
+    writer.writerow(
+        ["sepal length", "sepal width", "petal length", "petal width", "species"]
+    )
+    for sizes, species in zip(iris.data, iris.target_names[iris.target], strict=True):
+        writer.writerow([*sizes, species])
+
+with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.chdir(folder):
+    main(["train", "mlp-csv", "--data", "flowers.csv", "--target", "species"])
+lines = said.getvalue().strip().splitlines()
+print(*lines[:12], "  ...", *lines[-7:], sep="\n")
+# --8<-- [end:own]
+assert float(lines[-1].removeprefix("test_accuracy=")) > 0.85
