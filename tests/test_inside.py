@@ -1,5 +1,6 @@
 """What the pages about the inside show and cannot compute when the site is built."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -29,3 +30,22 @@ def _body(text: str) -> str:
     """The instructions, without names of functions and parameters, which hold the compiler's version."""
     start = text.index("{")
     return re.sub(r"\b_?_ZN\w+|\brow_sums\w*", "name", text[start:]).strip()
+
+
+def test_reliability_page_shows_what_the_proofs_stored(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent))
+    import evidence
+
+    words = {key: key for key in ("promise", "date", "seconds", "what", "figure")} | {"none": "nothing yet"}
+    monkeypatch.setattr(evidence, "STORED", tmp_path)
+    assert evidence.summary(words) == "nothing yet"
+    record = {
+        "name": "files", "bar": "Damaged files are refused.", "seconds": 61, "date": "2026-11-23", "machine": "2 cores",
+        "figures": {"mutated inputs": 100_000, "share": 0.25, "by reader": {"npz": 7, "wav": [1, 2]}},
+    }  # fmt: skip
+    (tmp_path / "files.json").write_text(json.dumps(record), encoding="utf-8")
+    table = evidence.summary(words, {"files": "손상된 파일을 거절합니다."})
+    assert "| `files` | 손상된 파일을 거절합니다. | 2026-11-23 |" in table
+    assert '??? note "files: 2 cores, 61 seconds"' in table
+    for row in ("| mutated inputs | 100,000 |", "| share | 0.25 |", "| by reader | npz 7, wav 1, 2 |"):
+        assert f"    {row}\n" in table + "\n"
