@@ -126,10 +126,10 @@ class Host:
         import wasmtime
 
         self.store = wasmtime.Store()
-        module = wasmtime.Module.from_file(self.store.engine, str(folder / f"{name}.wasm"))
+        self.description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        module = wasmtime.Module.from_file(self.store.engine, str(folder / f"{self.description['module']}.wasm"))
         assert not module.imports, "the module needs nothing of its surroundings"
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
-        self.description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         self.memory, self.base = self.exports["memory"], self.exports["nbdl_arena"].value(self.store)
         self.memory.write(self.store, (folder / f"{name}.weights").read_bytes(), self.base)
 
@@ -139,7 +139,9 @@ class Host:
             place = shown["inputs"][name]
             assert (list(array.shape), array.dtype.name) == (place["shape"], place["dtype"])
             self.memory.write(self.store, array.tobytes(), self.base + place["offset"])
-        self.exports[program](self.store)
+        refused = self.exports[shown["function"]](self.store)
+        if refused:
+            raise IndexError([*shown["ranges"]][refused - 1])
         return {name: self.read(place) for name, place in shown["outputs"].items()}
 
     def read(self, place: dict[str, Any]) -> np.ndarray:
@@ -239,6 +241,63 @@ def test_a_single_kernel(site: tuple[Path, Training, Any]) -> None:
 
 
 @pytest.mark.wasm
+@pytest.mark.parametrize("strange", [50, -1, -(2**40), 2**62])
+def test_ids_out_of_range_are_refused(site: tuple[Path, Training, Any], strange: int) -> None:
+    """Nothing is read or written outside of the table, and the next run is as it should be."""
+    folder, training, shown = site
+    host = Host(folder, "site")
+    tokens = shown["gpt"][1][0]
+    before = host.run("gpt", input0=tokens)["output"].copy()
+    tokens = tokens.copy()
+    tokens[0, 7] = strange
+    with pytest.raises(IndexError, match="input0"):
+        host.run("gpt", input0=tokens)
+    assert np.array_equal(host.run("gpt", input0=shown["gpt"][1][0])["output"], before)
+    labels = training.labels.copy()
+    labels[3] = strange
+    with pytest.raises(IndexError, match="labels"):
+        host.run("train", x=training.x, labels=labels)
+
+
+@pytest.mark.wasm
+def test_an_id_to_ignore_is_no_error(site: tuple[Path, Training, Any]) -> None:
+    folder, training, _ = site
+    labels = training.labels.copy()
+    labels[3] = -100
+    assert np.isfinite(Host(folder, "site").run("train", x=training.x, labels=labels)["output"])
+
+
+@pytest.mark.wasm
+def test_vectors_are_used(site: tuple[Path, Training, Any]) -> None:
+    """Four multiplications and four additions at once: `f32x4.mul`, `f32x4.add` of the module's code."""
+    code = (site[0] / "site.wasm").read_bytes()
+    assert code.count(b"\xfd\xe6\x01") > 50 and code.count(b"\xfd\xe4\x01") > 50
+
+
+@pytest.mark.wasm
+def test_models_share_a_module(tmp_path: Path) -> None:
+    """Each model has its own weights; what both call is compiled once."""
+    nbdl.manual_seed(2)
+    first, second = nn.Linear(4, 3), nn.Linear(4, 3)
+    x = floats(2, 4)
+    programs = {
+        name: {"run": trace(inference(model), x, state=[model])}
+        for name, model in {"first": first, "second": second}.items()
+    }
+    wasm.export_together(tmp_path, "both", programs)
+    for name, model in {"first": first, "second": second}.items():
+        description = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+        assert description["module"] == "both"
+        host = Host(tmp_path, name)
+        np.testing.assert_allclose(
+            host.run("run", input0=x)["output"], inference(model)(nbdl.from_numpy(x)).numpy(), rtol=0, atol=1e-6
+        )
+    alone = wasm.export(tmp_path, "alone", programs["first"])
+    assert alone["module"] == "alone"
+    assert (tmp_path / "both.wasm").stat().st_size < 1.5 * (tmp_path / "alone.wasm").stat().st_size
+
+
+@pytest.mark.wasm
 def test_the_code_is_small(site: tuple[Path, Training, Any]) -> None:
     assert (site[0] / "site.wasm").stat().st_size < MOST_BYTES
 
@@ -259,6 +318,8 @@ def test_the_loader_shows_arrays(site: tuple[Path, Training, Any]) -> None:
       const losses = [];
       for (let k = 0; k < 5; k++) {{ model.train(); losses.push(model.train.output[0]); }}
       model.reset(); model.train(); losses.push(model.train.output[0]);
+      model.train.labels.set([77n], 1);
+      try {{ model.train(); }} catch (error) {{ losses.push(error.message); }}
       console.log(JSON.stringify(losses));
     """
     (folder / "run.mjs").write_text(script, encoding="utf-8")
@@ -267,3 +328,4 @@ def test_the_loader_shows_arrays(site: tuple[Path, Training, Any]) -> None:
     host = Host(folder, "site")
     found = [float(host.run("train", x=training.x, labels=training.labels)["output"]) for _ in range(5)]
     assert losses[:5] == found and losses[5] == losses[0]
+    assert losses[6] == "nbdl: train: labels: expected ids in [0, 2], got 77 at 1"
