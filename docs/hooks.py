@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import html
+import importlib
 import inspect
 import json
 import re
@@ -32,7 +33,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 import nbdl
-from nbdl import nn, ops
+from nbdl import ops
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))  # for the imports below; MkDocs takes it away again
@@ -149,12 +150,13 @@ def family_reference(family: str) -> str:
 
 
 def members_reference(module: str) -> str:
-    """The reference entries of what `nbdl.nn` makes public of one of its modules."""
-    homes = {name: getattr(getattr(nn, name), "__module__", "") for name in nn.__all__}
+    """The reference entries of what a package, such as `nbdl.nn`, makes public of one of its modules."""
+    package = importlib.import_module(".".join(module.split(".")[:2]))
+    homes = {name: getattr(getattr(package, name), "__module__", "") for name in package.__all__}
     names = [name for name, home in homes.items() if f"{home}.".startswith(f"{module}.")]
     if not names:
-        raise PluginError(f"nbdl.nn makes nothing of {module} public")
-    return "\n".join(f"::: nbdl.nn.{name}\n" for name in names)
+        raise PluginError(f"{package.__name__} makes nothing of {module} public")
+    return "\n".join(f"::: {package.__name__}.{name}\n" for name in names)
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html.parser
-import inspect
 import os
 import re
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nbdl import nn
+from nbdl import data, models, nn
 from nbdl.testing.specs import all_specs
 
 ROOT = Path(__file__).parent.parent
@@ -167,8 +166,10 @@ def test_a_drawing_is_short_and_says_the_same() -> None:
 @pytest.mark.site
 def test_the_reference_has_all_modules(site: dict[Path, Page]) -> None:
     anchors = set().union(*(page.anchors for path, page in site.items() if "reference" in path.parts))
-    missing = [name for name in nn.__all__ if inspect.isclass(getattr(nn, name)) and f"nbdl.nn.{name}" not in anchors]
-    assert not missing
+    for package in (data, models, nn):
+        public = [name for name in package.__all__ if callable(getattr(package, name))]
+        missing = [name for name in public if f"{package.__name__}.{name}" not in anchors]
+        assert not missing, package.__name__
 
 
 @pytest.mark.site
