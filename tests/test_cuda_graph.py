@@ -115,7 +115,7 @@ def test_what_a_graph_cannot_hold_is_refused():
             (lambda x: x + nbdl.tensor([1.0, 2.0]).to("cuda"), "a copy to the GPU"),
             (steps, "an optimizer's step"),
         ):
-            with pytest.raises(nbdl.DeviceError, match=rf"{what}.* cannot be part of a CUDA graph"):
+            with pytest.raises(nbdl.DeviceError, match=f"{what}[^\n]+ cannot be part"):
                 nbdl.cuda.graph(function)(x)
         assert weight.grad is None
         with pytest.raises(nbdl.DeviceError, match="argument 0: .* on the CPU"):

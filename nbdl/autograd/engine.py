@@ -13,7 +13,7 @@ from nbdl.autograd.graph import Array, Context
 from nbdl.autograd.tensor import Tensor, wrap
 from nbdl.runtime import arrays, placement
 from nbdl.runtime.cuda.array import DeviceArray
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, DTypeError, GradientError, ShapeError
 
 
 def backward(
@@ -92,6 +92,8 @@ def _seed(tensor: Tensor, gradient: Tensor | None) -> Array:
         raise ShapeError(f"gradient: expected shape {list(tensor.shape)}, got {list(gradient.shape)}")
     if gradient.dtype != tensor.dtype:
         raise DTypeError(f"gradient: expected {tensor.dtype}, got {gradient.dtype}")
+    if gradient.device != tensor.device:
+        raise DeviceError(f"gradient: expected a tensor on device {str(tensor.device)!r}, got one on {gradient.device}")
     return gradient._array
 
 

@@ -156,8 +156,8 @@ class ParameterTable:
             raise ShapeError(f"parameter {number}: had {self.sizes[number]} elements, has {array.size} now")
         if placement.kind_of(array) != self.kind:
             raise DeviceError(
-                f"parameter {number}: was on {self.kind!r} at the optimizer's first step, is on another device now. Move "
-                "the model first, then make the optimizer; load_state_dict takes over what it remembers"
+                f"parameter {number}: was on {self.kind!r} at the optimizer's first step, is on another device now. "
+                "Move the model first, then make the optimizer; load_state_dict takes over what it remembers"
             )
         if not array.flags.writeable:
             raise ArgumentError(f"parameter {number}: its memory is read-only")

@@ -10,6 +10,7 @@ from nbdl.runtime import memory
 from nbdl.runtime.addresses import address_of
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DeviceError
+from nbdl.runtime.halves import from_float16, to_float16
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- copy
@@ -134,6 +135,29 @@ def _add_cuda(a, b, total):
 add = Kernel(
     cpu=_add_cpu,
     cuda=_add_cuda,
+    tasks=lambda a, b, total: total.shape[0],
+    blocks=lambda a, b, total: -(-total.shape[0] // BLOCK),
+)
+
+
+@cpu_kernel
+def _add_words_cpu(a, b, total, start, stop):
+    """The same for words of float16, added as float32. One task an element."""
+    for i in range(start, stop):
+        total[i] = to_float16(from_float16(a[i]) + from_float16(b[i]))
+
+
+@cuda_kernel
+def _add_words_cuda(a, b, total):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < total.shape[0]:
+        total[i] = to_float16(from_float16(a[i]) + from_float16(b[i]))
+
+
+add_words = Kernel(
+    cpu=_add_words_cpu,
+    cuda=_add_words_cuda,
     tasks=lambda a, b, total: total.shape[0],
     blocks=lambda a, b, total: -(-total.shape[0] // BLOCK),
 )
@@ -293,7 +317,7 @@ def sent_beside(array: Any, values: np.ndarray) -> Any:
     if type(array) is DeviceArray:
         from nbdl.runtime.cuda import memory as cuda_memory
 
-        return cuda_memory.to_device(values)
+        return cuda_memory.to_device(values) if cuda_memory.recorder is None else cuda_memory.recorder.table(values)
     return values
 
 
@@ -311,6 +335,8 @@ def copy_into(target: Any, source: Any) -> None:
     """Copies the source's elements into a target of the same shape and dtype; both may have any strides."""
     if source.size == 0:
         return
+    if source.dtype.char == "e":  # kernels see float16 as words
+        source, target = source.view(np.uint16), target.view(np.uint16)
     if type(target) is DeviceArray or type(source) is DeviceArray:
         from nbdl.runtime.cuda import memory as cuda_memory
 
@@ -397,6 +423,10 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 def add_arrays(a: Any, b: Any) -> Any:
     """A new array a + b, in the memory order of a; same shape and dtype."""
+    if a.dtype.char == "e":
+        total = copied(a)
+        add_to(total, b)
+        return total
     if a.flags.c_contiguous:
         total = empty_beside(a, a.shape)
         add(a.reshape(-1), contiguous(b).reshape(-1), total.reshape(-1))
@@ -416,12 +446,19 @@ def add_to(total: Any, array: Any) -> None:
             copy_into(total, add_arrays(total, array))
             return
         total, array = total.transpose(order), array.transpose(order)
-    flat = total.reshape(-1)
-    add(flat, contiguous(array).reshape(-1), flat)
+    flat, other = total.reshape(-1), contiguous(array).reshape(-1)
+    if total.dtype.char == "e":
+        words = flat.view(np.uint16)
+        add_words(words, other.view(np.uint16), words)
+    else:
+        add(flat, other, flat)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
     """A new contiguous array of one repeated value."""
+    if dtype == np.float16:
+        words = np.array([value], np.float16).view(np.uint16)[0]
+        return full(shape, words, np.uint16).view(np.float16)
     result = memory.empty(shape, dtype)
     if type(value) is int and value == 0:  # not -0.0
         clear(result.reshape(-1))

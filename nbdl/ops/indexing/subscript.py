@@ -303,7 +303,7 @@ class AssignOp(Op):
         if ctx.needs_input_grad[0]:
             dx = memory.empty(dy.shape, dy.dtype)
             arrays.copy_into(dx, dy)
-            ctx.subscript.write(dx, np.zeros((), dy.dtype))
+            ctx.subscript.write(dx, arrays.sent_beside(dy, np.zeros((), dy.dtype)))
         if ctx.needs_input_grad[1]:
             picked = ctx.subscript.read(dy)
             shape = ctx.shape

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nbdl.autograd import Tensor
+from nbdl.ops.creation.data import device_of
 from nbdl.ops.creation.lines import arange
 from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.indexing.selection import index_add, index_copy, index_fill, select
@@ -29,7 +30,7 @@ from nbdl.runtime.errors import ArgumentTypeError, ShapeError
 
 def _numbers(input: Tensor) -> Tensor:
     """The numbers of the elements, row by row, in the tensor's shape."""
-    return reshape(arange(input.numel(), dtype=INT64), input.shape)
+    return reshape(arange(input.numel(), dtype=INT64, device=device_of(input)), input.shape)
 
 
 def _written(input: Tensor, places: Tensor, values: Tensor, accumulate: bool) -> Tensor:

@@ -352,7 +352,7 @@ def total_of_class_losses(
     losses: Any, target: Any, weight: Any, ignore: int, classes: int, mean: bool
 ) -> tuple[Any, Any]:
     """The sum or mean of the losses, and the tally that backward needs; refuses ids that are no class."""
-    y, tally = memory.empty((), losses.dtype), memory.empty(2, losses.dtype)
+    y, tally = memory.empty((), losses.dtype), memory.empty(2, losses.dtype)  # type: tuple[Any, Any]
     class_loss_total(losses, target, weight, ignore, classes, mean, y.reshape(1), tally)
     if type(tally) is DeviceArray or tally[1]:
         check_ids("target", target, classes, ignore)

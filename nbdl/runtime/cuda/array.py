@@ -31,7 +31,7 @@ def geometry_at(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> n
     for length in shape:
         size *= length
     memory = (ctypes.c_char * max(size, 1)).from_address(address)
-    return np.ndarray(shape, dtype, memory)
+    return np.ndarray(shape, dtype, memory)  # type: ignore[arg-type] # any object with a buffer will do
 
 
 class DeviceArray:
@@ -125,8 +125,8 @@ class DeviceArray:
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> DeviceArray:
         """A view of another shape, or, where strides do not allow it, a contiguous copy, or ValueError without copy."""
         sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
-        if copy is False:
-            return self._view(self._geometry.reshape(sizes, order=order, copy=False))
+        if copy is False and order == "C":
+            return self._view(self._geometry.reshape(sizes, copy=False))
         if order == "F":
             return self.T.reshape(tuple(reversed(sizes if isinstance(sizes, tuple) else (sizes,)))).T
         try:
@@ -164,7 +164,7 @@ class DeviceArray:
         return self._view(self._geometry.squeeze(axis))
 
     @property
-    def T(self) -> DeviceArray:
+    def T(self) -> DeviceArray:  # noqa: N802
         return self._view(self._geometry.T)
 
     def strided(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceArray:

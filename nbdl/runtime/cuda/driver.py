@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.runtime.cuda.array import DeviceArray, geometry_at
+from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DeviceError
 
 OUT_OF_MEMORY = 2
@@ -214,6 +214,10 @@ class Driver:
         if array.nbytes:
             self._call("cuMemcpyDtoHAsync", array.__array_interface__["data"][0], address, array.nbytes, stream)
 
+    def copy_on_device(self, target: int, source: int, nbytes: int, stream: Any) -> None:
+        """From one block to another."""
+        self._call("cuMemcpyDtoDAsync", target, source, nbytes, stream)
+
     # -- streams and events
 
     def new_stream(self) -> Any:
@@ -331,8 +335,3 @@ class Graph:
         """Gives it back to the driver."""
         self._driver._call("cuGraphExecDestroy", self._executable)
         self._driver._call("cuGraphDestroy", self._graph)
-
-
-def host_memory(address: int, size: int) -> np.ndarray:
-    """Pinned memory as bytes."""
-    return geometry_at(address, (size,), np.dtype(np.uint8))

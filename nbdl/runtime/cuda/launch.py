@@ -5,17 +5,21 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import math
 import textwrap
+import types as python_types
 from typing import Any
 
 import numpy as np
 
 from nbdl.runtime import jit
 from nbdl.runtime.cache import reachable
-from nbdl.runtime.cuda import device, memory, streams, vectors
+from nbdl.runtime.cuda import device, memory, streams
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.cuda.driver import Arguments, Launch, describe
 from nbdl.runtime.errors import DeviceError
+
+_READING = frozenset(value for value in vars(math).values() if callable(value))
 
 MOST_BLOCKS = 2**31 - 1
 
@@ -76,13 +80,17 @@ def _takes_addresses(function: jit.CudaFunction) -> bool:
     return "addresses" in function.py_func.__code__.co_varnames
 
 
-@functools.cache
 def written(function: jit.CudaFunction) -> frozenset[int]:
     """The places of the arguments whose elements the function, or one that it hands them to, may write."""
-    code = function.py_func.__code__
+    return _written(function.py_func)
+
+
+@functools.cache
+def _written(function: python_types.FunctionType) -> frozenset[int]:
+    code = function.__code__
     names = code.co_varnames[: code.co_argcount]
-    source = ast.parse(textwrap.dedent(inspect.getsource(function.py_func)))
-    scope = dict(reachable(function.py_func))
+    source = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    scope = dict(reachable(function))
     found: set[str] = set()
     for node in ast.walk(source):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
@@ -98,10 +106,11 @@ def _written_by_call(call: ast.Call, scope: dict[str, Any]) -> set[str]:
     handed = [argument.id if isinstance(argument, ast.Name) else "" for argument in call.args]
     if isinstance(call.func, ast.Name):
         called = scope.get(call.func.id)
-        if isinstance(called, jit.CudaFunction):
-            return {handed[place] for place in written(called) if place < len(handed)}
-        stores = called in vectors.STORES if callable(called) else False
-        return {handed[0]} if stores else set()
+        called = getattr(called, "py_func", called)
+        if isinstance(called, python_types.FunctionType):
+            return {handed[place] for place in _written(called) if place < len(handed)}
+        known = called is None or isinstance(called, type) or called in _READING
+        return set() if known else {name for name in handed if name}
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Attribute):
         return {handed[0]} if call.func.value.attr == "atomic" and handed else set()
     return set()

@@ -7,6 +7,7 @@ used the block before; a launch in another waits for it (`streams.use`).
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from nbdl.runtime import placement
 from nbdl.runtime.cuda import device, streams
 from nbdl.runtime.cuda.array import DeviceArray, geometry_at
-from nbdl.runtime.cuda.driver import OutOfMemoryError, host_memory
+from nbdl.runtime.cuda.driver import OutOfMemoryError
 from nbdl.runtime.dtypes import SUPPORTED
 from nbdl.runtime.errors import DeviceMemoryError, DTypeError
 
@@ -260,12 +261,12 @@ _copying: list[tuple[Any, np.ndarray]] = []
 
 
 class _PinnedBlock(np.ndarray):
-    """The owner of a block of pinned memory."""
+    """The owner of a block of pinned memory. Its own base is no array: NumPy would let views skip this owner."""
 
     free: Any = None
 
     def __del__(self) -> None:
-        if self.free is not None:
+        if self.free is not None and _pinned is not None:  # None while Python shuts down
             _pinned.pop(self.__array_interface__["data"][0], None)
             self.free()
 
@@ -274,10 +275,11 @@ def pin(array: np.ndarray) -> np.ndarray:
     """A copy in pinned memory, which a GPU copies from by itself, at full speed."""
     if is_pinned(array):
         return array
+    _forget_copied()
     driver = device.driver()
     size = max(array.nbytes, 1)
     address, free = driver.pinned(size)
-    block = host_memory(address, size).view(_PinnedBlock)
+    block = _PinnedBlock((size,), np.uint8, (ctypes.c_char * size).from_address(address))  # type: ignore[arg-type]
     block.free = free
     _pinned[address] = size
     result = np.ndarray(array.shape, array.dtype, block)
@@ -297,8 +299,12 @@ def is_pinned(array: np.ndarray) -> bool:
 
 def _keep_until_copied(source: np.ndarray, stream: Any) -> None:
     """Keeps the source alive until its copy is done."""
-    _copying[:] = [(event, array) for event, array in _copying if not event.query()]
+    _forget_copied()
     _copying.append((stream.record_event(), source))
+
+
+def _forget_copied() -> None:
+    _copying[:] = [(event, array) for event, array in _copying if not event.query()]
 
 
 # ---------------------------------------------------------------- figures

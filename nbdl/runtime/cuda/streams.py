@@ -144,6 +144,8 @@ def use(allocation: Any, wanted: Stream) -> None:
 
 def join(wanted: Stream) -> None:
     """Lets a stream wait for all others: a launch is about to use arrays by their addresses, in blocks nobody sees."""
-    for other in (default, *_others):
-        if other is not wanted and _others:
+    driver = device.driver()
+    others = [stream for stream in _others if stream._driver is driver]
+    for other in (default, *others) if others else ():
+        if other is not wanted:
             wanted.wait_stream(other)

@@ -1,4 +1,4 @@
-# ruff: noqa: N802, N803, N815  CUDA's names
+# ruff: noqa: N802, N815  CUDA's names
 """The simulated GPU's parts: memory, streams whose work waits until somebody waits for it, kernels, graphs."""
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Function:
         """The numbers in the slots that `kernelParams` points to."""
         count = struct.calcsize(self.layout) // 8
         places = (ctypes.c_void_p * count).from_address(pointers) if count else ()
-        packed = b"".join(ctypes.string_at(place, 8) for place in places)
+        packed = b"".join(ctypes.string_at(place or 0, 8) for place in places)
         return list(struct.unpack(self.layout, packed))
 
 
@@ -226,6 +226,17 @@ class Machine:
         if not self._holds(srcDevice, ByteCount):
             return (_INVALID_VALUE,)
         self._enqueue(hStream, lambda: ctypes.memmove(dstHost, srcDevice, ByteCount))
+        return (_SUCCESS,)
+
+    def cuMemcpyDtoDAsync(self, dstDevice: int, srcDevice: int, ByteCount: int, hStream: Any) -> tuple[int]:
+        if not (self._holds(dstDevice, ByteCount) and self._holds(srcDevice, ByteCount)):
+            return (_INVALID_VALUE,)
+
+        def copy() -> None:
+            ctypes.memmove(dstDevice, srcDevice, ByteCount)
+            self._clock += _LAUNCH_MILLISECONDS
+
+        self._enqueue(hStream, copy)
         return (_SUCCESS,)
 
     # -- streams and events

@@ -1,0 +1,1 @@
+"""What a GPU makes of nbdl: correctness and speed, into benchmarks/RESULTS-CUDA.md. `python -m benchmarks.cuda`."""
