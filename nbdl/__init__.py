@@ -49,6 +49,7 @@ from nbdl.ops.matmul import (
     trace,
     vdot,
 )
+from nbdl.ops.mixed import autocast, is_autocast_enabled
 from nbdl.ops.ordering import *
 from nbdl.ops.reduction import *
 from nbdl.ops.scan import *
@@ -74,6 +75,7 @@ from nbdl.serialization import load, save
 
 __version__ = "0.1.0"
 
+float16 = _np.dtype(_np.float16)
 float32 = _np.dtype(_np.float32)
 float64 = _np.dtype(_np.float64)
 int8 = _np.dtype(_np.int8)
@@ -91,6 +93,6 @@ e = _math.e
 
 def __getattr__(name: str) -> _Any:
     """Floors that a program may not need are imported when they are first named."""
-    if name in ("cuda", "data", "explain", "export", "interop", "models", "testing", "train"):
+    if name in ("amp", "cuda", "data", "explain", "export", "interop", "models", "testing", "train"):
         return _importlib.import_module(f"nbdl.{name}")
     raise AttributeError(f"module 'nbdl' has no attribute {name!r}")

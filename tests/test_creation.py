@@ -62,7 +62,7 @@ def test_tensor_copies_and_as_tensor_shares():
         ([2**70], nbdl.DTypeError),
         (1j, nbdl.DTypeError),
         (np.zeros(2, np.complex64), nbdl.DTypeError),
-        (np.zeros(2, np.float16), nbdl.DTypeError),
+        (np.zeros(2, np.longdouble), nbdl.DTypeError),
     ],
 )
 def test_tensor_refuses(data, error):

@@ -33,9 +33,6 @@ FLOAT64_ON_PURPOSE = {
 }
 """Kernels of float32 arrays that may calculate in float64, and why."""
 
-LOCAL_ON_PURPOSE = {"gemm": "the sums of a tile, read in a loop over rows and columns when it is done"}
-"""Kernels that may use slow local memory, and why."""
-
 # ---------------------------------------------------------------- the library's kernels
 
 
@@ -66,7 +63,7 @@ def faults_of(use, report):
     faults = []
     if report.spilled_bytes:
         faults.append(f"{name}: {report.spilled_bytes} bytes spilled, {report.registers} registers ({where})")
-    if (report.stack_bytes or report.instructions["local"]) and use[0].name not in LOCAL_ON_PURPOSE:
+    if report.stack_bytes or report.instructions["local"]:
         faults.append(f"{name}: {report.stack_bytes} bytes of local memory, which is slow ({where})")
     if use[0].name not in FLOAT64_ON_PURPOSE:
         if report.leaks:

@@ -9,6 +9,8 @@ import numpy as np
 
 def format_array(array: Any) -> str:
     """The elements as PyTorch prints them: four decimals, integers as such, scientific when the range is wide."""
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
     finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.empty(0)
     formatter: Any = {}
     if array.dtype.kind == "f":

@@ -356,7 +356,7 @@ class Module:
         return self.to(dtype=np.float32)
 
     def half(self) -> Self:
-        """Refused: no kernel takes float16."""
+        """Converts all floating-point parameters and buffers to float16."""
         return self.to(dtype=np.float16)
 
     def type(self, dst_type: Any) -> Self:

@@ -33,8 +33,8 @@ from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.fold import COLUMNS, maximum, unsigned
 from nbdl.runtime import memory
 from nbdl.runtime.checks import check_dim, check_rank
-from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
-from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, exact
+from nbdl.runtime.cuda.primitives import WARP, block_max, block_sum, fetch_row4, larger, put_row4, rows_are_wide
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
 from nbdl.runtime.short_exp import short_exp
 from nbdl.runtime.vecmath import exp, log
 
@@ -126,22 +126,25 @@ def _softmax_short_rows_cpu(x, y, start, stop):
 
 @cuda_kernel
 def _softmax_rows_cuda(x, y):
-    """x, y [N, D]. One warp a row."""
-    row = cuda.blockIdx.x
-    d = x.shape[1]
-    highest = x.dtype.type(-np.inf)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        if x[row, j] > highest or x[row, j] != x[row, j]:
-            highest = x[row, j]
-    highest = warp_max(highest)
+    """x, y [N, D]. One block a row; a thread takes four elements at a time."""
+    row, first = cuda.blockIdx.x, 4 * cuda.threadIdx.x
+    d, lowest = x.shape[1], x.dtype.type(-np.inf)
+    wide, wide_y = rows_are_wide(x), rows_are_wide(y)
+    highest = lowest
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        highest = larger(highest, larger(larger(a, b), larger(c, e)))
+    highest = block_max(highest)
     total = x.dtype.type(0)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        e = short_exp(x[row, j] - highest)
-        y[row, j] = e
-        total += e
-    scale = x.dtype.type(1) / warp_sum(total)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        y[row, j] *= scale
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        total += short_exp(a - highest) + short_exp(b - highest) + short_exp(c - highest) + short_exp(e - highest)
+    scale = x.dtype.type(1) / block_sum(total)
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        a, b = short_exp(a - highest) * scale, short_exp(b - highest) * scale
+        c, e = short_exp(c - highest) * scale, short_exp(e - highest) * scale
+        put_row4(y, row, j, wide_y, a, b, c, e)
 
 
 @cpu_kernel
@@ -228,20 +231,25 @@ def _log_softmax_rows_cpu(x, y, highest, total, start, stop):
 
 @cuda_kernel
 def _log_softmax_rows_cuda(x, y, highest, total):
-    """As the CPU twin. One warp a row; the rooms are not used."""
-    row = cuda.blockIdx.x
-    d = x.shape[1]
-    largest = x.dtype.type(-np.inf)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        if x[row, j] > largest or x[row, j] != x[row, j]:
-            largest = x[row, j]
-    largest = warp_max(largest)
+    """As the CPU twin. One block a row, four elements a thread at a time; the rooms are not used."""
+    row, first = cuda.blockIdx.x, 4 * cuda.threadIdx.x
+    d, lowest = x.shape[1], x.dtype.type(-np.inf)
+    wide, wide_y = rows_are_wide(x), rows_are_wide(y)
+    largest = lowest
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        largest = larger(largest, larger(larger(a, b), larger(c, e)))
+    largest = block_max(largest)
     amount = x.dtype.type(0)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        amount += exp(x[row, j] - largest)
-    logarithm = log(warp_sum(amount))
-    for j in range(cuda.threadIdx.x, d, WARP):
-        y[row, j] = _log_probability(x[row, j], largest, logarithm)
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        amount += exp(a - largest) + exp(b - largest) + exp(c - largest) + exp(e - largest)
+    logarithm = log(block_sum(amount))
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(x, row, j, wide, lowest)
+        a, b = _log_probability(a, largest, logarithm), _log_probability(b, largest, logarithm)
+        c, e = _log_probability(c, largest, logarithm), _log_probability(e, largest, logarithm)
+        put_row4(y, row, j, wide_y, a, b, c, e)
 
 
 @cpu_kernel
@@ -299,7 +307,6 @@ def _row_kernel(cpu: Any, cuda: Any) -> Kernel:
         cuda=cuda,
         tasks=lambda x, *_: x.shape[0],
         work=lambda x, *_: EXP_WORK * x.size,
-        threads=WARP,
     )
 
 
@@ -337,15 +344,20 @@ def _softmax_backward_rows_cpu(dy, y, dx, start, stop):
 
 @cuda_kernel
 def _softmax_backward_rows_cuda(dy, y, dx):
-    """dy, y, dx [N, D]. One warp a row."""
-    row = cuda.blockIdx.x
-    d = y.shape[1]
-    total = y.dtype.type(0)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        total += dy[row, j] * y[row, j]
-    total = warp_sum(total)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        dx[row, j] = y[row, j] * (dy[row, j] - total)
+    """dy, y, dx [N, D]. One block a row; a thread takes four elements at a time."""
+    row, first = cuda.blockIdx.x, 4 * cuda.threadIdx.x
+    d, zero = y.shape[1], y.dtype.type(0)
+    wide = rows_are_wide(dy) and rows_are_wide(y) and rows_are_wide(dx)
+    total = zero
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(dy, row, j, wide, zero)
+        p, q, r, s = fetch_row4(y, row, j, wide, zero)
+        total += a * p + b * q + c * r + e * s
+    total = block_sum(total)
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(dy, row, j, wide, zero)
+        p, q, r, s = fetch_row4(y, row, j, wide, zero)
+        put_row4(dx, row, j, wide, p * (a - total), q * (b - total), r * (c - total), s * (e - total))
 
 
 @cpu_kernel
@@ -396,15 +408,21 @@ def _log_softmax_backward_rows_cpu(dy, y, dx, start, stop):
 
 @cuda_kernel
 def _log_softmax_backward_rows_cuda(dy, y, dx):
-    """dy, y, dx [N, D]. One warp a row."""
-    row = cuda.blockIdx.x
-    d = y.shape[1]
-    total = y.dtype.type(0)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        total += dy[row, j]
-    total = warp_sum(total)
-    for j in range(cuda.threadIdx.x, d, WARP):
-        dx[row, j] = dy[row, j] - exp(y[row, j]) * total
+    """dy, y, dx [N, D]. One block a row; a thread takes four elements at a time."""
+    row, first = cuda.blockIdx.x, 4 * cuda.threadIdx.x
+    d, zero = y.shape[1], y.dtype.type(0)
+    wide = rows_are_wide(dy) and rows_are_wide(y) and rows_are_wide(dx)
+    total = zero
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(dy, row, j, wide, zero)
+        total += a + b + c + e
+    total = block_sum(total)
+    for j in range(first, d, 4 * BLOCK):
+        a, b, c, e = fetch_row4(dy, row, j, wide, zero)
+        p, q, r, s = fetch_row4(y, row, j, wide, zero)
+        a, b = a - exp(p) * total, b - exp(q) * total
+        c, e = c - exp(r) * total, e - exp(s) * total
+        put_row4(dx, row, j, wide, a, b, c, e)
 
 
 @cpu_kernel

@@ -6,6 +6,7 @@ from nbdl.optim.adaptive import Adadelta, Adagrad, RMSprop
 from nbdl.optim.averaging import average_, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from nbdl.optim.clipping import clip_grad_norm_, clip_grad_value_
 from nbdl.optim.optimizer import Optimizer
+from nbdl.optim.scaling import GradScaler
 from nbdl.optim.sgd import SGD
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "GradScaler",
     "NAdam",
     "Optimizer",
     "RMSprop",

@@ -36,6 +36,8 @@ from nbdl.optim.optimizer import Optimizer, equal_rows, execution_options
 from nbdl.optim.table import GRADIENT, PARAMETER, STATE, ParameterTable, chunk_kernel
 from nbdl.runtime.addresses import array_at
 from nbdl.runtime.checks import check_number
+from nbdl.runtime.cuda.primitives import fetch4, put4
+from nbdl.runtime.cuda.vectors import is_aligned
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_kernel
 
@@ -115,22 +117,31 @@ def _adam_cuda(like, addresses, chunks, coefficients, amsgrad):
     beta1, beta2 = like.dtype.type(coefficients[p, 3]), like.dtype.type(coefficients[p, 4])
     a, b = like.dtype.type(coefficients[p, 5]), like.dtype.type(coefficients[p, 6])
     r, eps = like.dtype.type(coefficients[p, 7]), like.dtype.type(coefficients[p, 8])
-    if amsgrad:
-        largest = array_at(addresses[p, STATE + 2] + skipped, n, like)
-        for i in range(cuda.threadIdx.x, n, BLOCK):
-            g = sign * dx[i] + decay * x[i]
-            m = beta1 * mean[i] + (one - beta1) * g
-            s = beta2 * square[i] + (one - beta2) * g * g
-            top = max(largest[i], s)
-            mean[i], square[i], largest[i] = m, s, top
-            x[i] = factor * x[i] - (a * g + b * m) / (math.sqrt(top) * r + eps)
-    else:
-        for i in range(cuda.threadIdx.x, n, BLOCK):
-            g = sign * dx[i] + decay * x[i]
-            m = beta1 * mean[i] + (one - beta1) * g
-            s = beta2 * square[i] + (one - beta2) * g * g
-            mean[i], square[i] = m, s
-            x[i] = factor * x[i] - (a * g + b * m) / (math.sqrt(s) * r + eps)
+    zero, wide = like.dtype.type(0), is_aligned(x) and is_aligned(dx)
+    largest = array_at(addresses[p, STATE + 2] + skipped, n, like) if amsgrad else square
+    for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+        whole = wide and i + 4 <= n
+        x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+        g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+        m0, m1, m2, m3 = fetch4(mean, i, whole, zero)
+        s0, s1, s2, s3 = fetch4(square, i, whole, zero)
+        g0, g1 = sign * g0 + decay * x0, sign * g1 + decay * x1
+        g2, g3 = sign * g2 + decay * x2, sign * g3 + decay * x3
+        m0, m1 = beta1 * m0 + (one - beta1) * g0, beta1 * m1 + (one - beta1) * g1
+        m2, m3 = beta1 * m2 + (one - beta1) * g2, beta1 * m3 + (one - beta1) * g3
+        s0, s1 = beta2 * s0 + (one - beta2) * g0 * g0, beta2 * s1 + (one - beta2) * g1 * g1
+        s2, s3 = beta2 * s2 + (one - beta2) * g2 * g2, beta2 * s3 + (one - beta2) * g3 * g3
+        put4(mean, i, whole, m0, m1, m2, m3)
+        put4(square, i, whole, s0, s1, s2, s3)
+        if amsgrad:
+            t0, t1, t2, t3 = fetch4(largest, i, whole, zero)
+            s0, s1, s2, s3 = max(t0, s0), max(t1, s1), max(t2, s2), max(t3, s3)
+            put4(largest, i, whole, s0, s1, s2, s3)
+        x0 = factor * x0 - (a * g0 + b * m0) / (math.sqrt(s0) * r + eps)
+        x1 = factor * x1 - (a * g1 + b * m1) / (math.sqrt(s1) * r + eps)
+        x2 = factor * x2 - (a * g2 + b * m2) / (math.sqrt(s2) * r + eps)
+        x3 = factor * x3 - (a * g3 + b * m3) / (math.sqrt(s3) * r + eps)
+        put4(x, i, whole, x0, x1, x2, x3)
 
 
 adam_step = chunk_kernel(_adam_cpu, _adam_cuda)

@@ -21,6 +21,7 @@ from nbdl.optim.table import chunk_kernel, cut_chunks
 from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.addresses import address_of, array_at
 from nbdl.runtime.checks import check_number
+from nbdl.runtime.cuda.primitives import block_max, block_sum, larger
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, NumericalError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
@@ -60,21 +61,20 @@ def _powers_cpu(like, addresses, chunks, order, partial, start, stop):
 
 @cuda_kernel
 def _powers_cuda(like, addresses, chunks, order, partial):
-    """As the CPU twin. One thread a chunk."""
-    task = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    if task < chunks.shape[0]:
-        n = chunks[task, 2]
-        g = array_at(addresses[chunks[task, 0], 0] + chunks[task, 1] * like.itemsize, n, like)
-        total = like.dtype.type(0)
-        for i in range(n):
-            if order == 2.0:
-                total += g[i] * g[i]
-            elif order == math.inf:
-                size = abs(g[i])
-                if size > total or size != size:
-                    total = size
-            else:
-                total += abs(g[i]) ** like.dtype.type(order)
+    """As the CPU twin. One block a chunk."""
+    task = cuda.blockIdx.x
+    n = chunks[task, 2]
+    g = array_at(addresses[chunks[task, 0], 0] + chunks[task, 1] * like.itemsize, n, like)
+    total = like.dtype.type(0)
+    for i in range(cuda.threadIdx.x, n, BLOCK):
+        if order == 2.0:
+            total += g[i] * g[i]
+        elif order == math.inf:
+            total = larger(total, abs(g[i]))
+        else:
+            total += abs(g[i]) ** like.dtype.type(order)
+    total = block_max(total) if order == math.inf else block_sum(total)
+    if cuda.threadIdx.x == 0:
         partial[task] = total
 
 
@@ -83,7 +83,6 @@ powers = Kernel(
     cuda=_powers_cuda,
     tasks=lambda like, addresses, chunks, *_: chunks.shape[0],
     work=lambda like, addresses, chunks, *_: 2 * int(chunks[-1, 3]),
-    blocks=lambda like, addresses, chunks, *_: -(-chunks.shape[0] // BLOCK),
 )
 
 
@@ -188,7 +187,7 @@ clamp = chunk_kernel(_clamp_cpu, _clamp_cuda)
 # ---------------------------------------------------------------- tables of gradients
 
 
-class _Gradients:
+class GradientTable:
     """The gradients of one dtype as a table for one launch; those that are not contiguous as copies."""
 
     def __init__(self, gradients: list[Tensor]) -> None:
@@ -208,7 +207,7 @@ class _Gradients:
             gradient._version[0] += 1
 
 
-def _tables(parameters: Tensor | Iterable[Tensor]) -> list[_Gradients]:
+def gradient_tables(parameters: Tensor | Iterable[Tensor]) -> list[GradientTable]:
     """The gradients of the parameters that have one, by dtype and device."""
     listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     alike: dict[Any, list[Tensor]] = {}
@@ -218,7 +217,7 @@ def _tables(parameters: Tensor | Iterable[Tensor]) -> list[_Gradients]:
         gradient = parameter.grad
         if gradient is not None and gradient.numel():
             alike.setdefault((gradient.dtype, placement.kind_of(gradient._array)), []).append(gradient)
-    return [_Gradients(gradients) for gradients in alike.values()]
+    return [GradientTable(gradients) for gradients in alike.values()]
 
 
 # ---------------------------------------------------------------- public
@@ -262,7 +261,7 @@ def clip_grad_norm_(
     if not order > 0:
         raise ArgumentError(f"norm_type: expected a number above 0 or infinity, got {norm_type!r}")
     check_number("max_norm", max_norm, 0)
-    tables = _tables(parameters)
+    tables = gradient_tables(parameters)
     dtype = tables[0].like.dtype if tables else np.dtype(np.float32)
     kinds = {table.kind for table in tables}
     if len(kinds) > 1:
@@ -307,6 +306,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         tensor([ 1.0000, -0.5000])
     """
     check_number("clip_value", clip_value, 0)
-    for table in _tables(parameters):
+    for table in gradient_tables(parameters):
         clamp(table.like, table.addresses, table.chunks, float(clip_value))
         table.finish()

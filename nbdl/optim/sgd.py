@@ -21,8 +21,10 @@ from nbdl.optim.optimizer import Optimizer, execution_options
 from nbdl.optim.table import GRADIENT, PARAMETER, STATE, ParameterTable, chunk_kernel
 from nbdl.runtime.addresses import array_at
 from nbdl.runtime.checks import check_number
+from nbdl.runtime.cuda.primitives import fetch4, put4
+from nbdl.runtime.cuda.vectors import is_aligned
 from nbdl.runtime.errors import ArgumentError
-from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_device, cuda_kernel
 
 # ---------------------------------------------------------------- reference
 
@@ -63,6 +65,14 @@ def _sgd_cpu(like, addresses, chunks, coefficients, momentum, nesterov, start, s
                 x[i] -= lr * (g + mu * b if nesterov else b)
 
 
+@cuda_device
+def _moved(x, dx, buffer, lr, sign, decay, kept, taken, mu, nesterov):
+    """An element of the parameter and of the momentum after the step."""
+    g = sign * dx + decay * x
+    b = kept * buffer + taken * g
+    return x - lr * (g + mu * b if nesterov else b), b
+
+
 @cuda_kernel
 def _sgd_cuda(like, addresses, chunks, coefficients, momentum, nesterov):
     """As the CPU twin. One block a chunk."""
@@ -75,16 +85,28 @@ def _sgd_cuda(like, addresses, chunks, coefficients, momentum, nesterov):
     decay = like.dtype.type(coefficients[p, 2])
     kept, taken = like.dtype.type(coefficients[p, 3]), like.dtype.type(coefficients[p, 4])
     mu = like.dtype.type(momentum)
+    zero, wide = like.dtype.type(0), is_aligned(x) and is_aligned(dx)
     if momentum == 0:
-        for i in range(cuda.threadIdx.x, n, BLOCK):
-            x[i] -= lr * (sign * dx[i] + decay * x[i])
+        for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+            whole = wide and i + 4 <= n
+            x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+            g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+            x0, x1 = x0 - lr * (sign * g0 + decay * x0), x1 - lr * (sign * g1 + decay * x1)
+            x2, x3 = x2 - lr * (sign * g2 + decay * x2), x3 - lr * (sign * g3 + decay * x3)
+            put4(x, i, whole, x0, x1, x2, x3)
     else:
         buffer = array_at(addresses[p, STATE] + skipped, n, like)
-        for i in range(cuda.threadIdx.x, n, BLOCK):
-            g = sign * dx[i] + decay * x[i]
-            b = kept * buffer[i] + taken * g
-            buffer[i] = b
-            x[i] -= lr * (g + mu * b if nesterov else b)
+        for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+            whole = wide and i + 4 <= n
+            x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+            g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+            b0, b1, b2, b3 = fetch4(buffer, i, whole, zero)
+            x0, b0 = _moved(x0, g0, b0, lr, sign, decay, kept, taken, mu, nesterov)
+            x1, b1 = _moved(x1, g1, b1, lr, sign, decay, kept, taken, mu, nesterov)
+            x2, b2 = _moved(x2, g2, b2, lr, sign, decay, kept, taken, mu, nesterov)
+            x3, b3 = _moved(x3, g3, b3, lr, sign, decay, kept, taken, mu, nesterov)
+            put4(buffer, i, whole, b0, b1, b2, b3)
+            put4(x, i, whole, x0, x1, x2, x3)
 
 
 sgd_step = chunk_kernel(_sgd_cpu, _sgd_cuda)

@@ -7,7 +7,8 @@ float32 tensor plus 2.5 stays float32, an int64 tensor plus 2.5 becomes the defa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,25 @@ from nbdl.runtime.errors import ArgumentTypeError, DTypeError
 
 BOOL = np.dtype(np.bool_)
 INT64 = np.dtype(np.int64)
+FLOAT16 = np.dtype(np.float16)
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 
 SUPPORTED = tuple(
-    np.dtype(kind) for kind in (np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.bool_)
+    np.dtype(kind)
+    for kind in (np.float32, np.float64, np.float16, np.int8, np.int16, np.int32, np.int64, np.uint8, np.bool_)
 )
+
+
+class _Mixing(threading.local):
+    allowed = False
+
+
+mixing = _Mixing()
+"""Whether operations accept float16 beside float32 in this thread: inside `nbdl.autocast`."""
+
+on_float16: list[Callable[[], None]] = []
+"""Called when somebody asks for float16: operations then look for tensors of 16 bits, and not before."""
 
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
 
@@ -37,7 +51,7 @@ def set_default_dtype(d: Any) -> None:
     """Makes float32 or float64 the dtype of tensors made from Python floats."""
     global _default
     chosen = as_dtype(d, "d")
-    if chosen.kind != "f":
+    if chosen not in (FLOAT32, FLOAT64):
         raise DTypeError(f"d: expected float32 or float64, got {chosen}")
     _default = chosen
 
@@ -53,6 +67,9 @@ def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     known = known.newbyteorder("=")
     if known not in SUPPORTED:
         raise DTypeError(f"{name}: expected one of {', '.join(map(str, SUPPORTED))}, got {dtype}")
+    if known == FLOAT16:
+        for prepare in on_float16:
+            prepare()
     return known
 
 

@@ -182,6 +182,7 @@ def _supported(name: str, array: np.ndarray) -> np.ndarray:
     """The array in the machine's byte order, if its dtype is one of nbdl's."""
     native = array.dtype.newbyteorder("=")
     if native in SUPPORTED:
+        as_dtype(native)  # float16 is announced
         return array if array.dtype == native else array.astype(native)
     raise DTypeError(f"{name}: expected one of {', '.join(map(str, SUPPORTED))}, got {array.dtype}")
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.maps import Map1
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays, halves, memory
 from nbdl.runtime.devices import is_device, require
-from nbdl.runtime.dtypes import BOOL, INT64, as_dtype
+from nbdl.runtime.dtypes import BOOL, FLOAT16, FLOAT32, INT64, as_dtype
 from nbdl.runtime.errors import ArgumentTypeError
 from nbdl.runtime.jit import exact
 
@@ -29,12 +29,18 @@ def _is_nonzero(x):
 
 cast_map = Map1(_cast)
 is_nonzero = Map1(_is_nonzero)
+_to_float16 = Map1(halves.to_float16)
+_from_float16 = Map1(halves.from_float16)
 
 
 def cast(x: Any, dtype: np.dtype) -> Any:
     """The array in another dtype; floating-point numbers are cut off towards zero, integers wrap around."""
     if x.dtype == dtype:
         return x
+    if x.dtype == FLOAT16:
+        return cast(_from_float16(x.view(np.uint16), dtype=FLOAT32), dtype)
+    if dtype == FLOAT16:
+        return _to_float16(cast(x, FLOAT32), dtype=np.dtype(np.uint16)).view(FLOAT16)
     if dtype == BOOL:
         return is_nonzero(x, dtype=BOOL)
     if x.dtype.kind == "f" and dtype.kind in "iu" and dtype != INT64:

@@ -18,6 +18,7 @@ import numpy as np
 
 from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, in_order, over_memory, repeated
 from nbdl.runtime import arrays
+from nbdl.runtime.cuda.vectors import is_aligned, load4, store4
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 
@@ -28,7 +29,7 @@ def _pair(stem: str, cpu: Any, cuda_twin: Any, result: int) -> Kernel:
         cpu=cpu_kernel(cpu),
         cuda=cuda_kernel(cuda_twin),
         tasks=lambda *arguments: arguments[result].size,
-        blocks=lambda *arguments: max(1, -(-arguments[result].size // BLOCK)),
+        blocks=lambda *arguments: max(1, -(-arguments[result].size // (4 * BLOCK))),
     )
 
 
@@ -46,10 +47,18 @@ def _map1_kernel(function: Any) -> Kernel:
             y[i] = function(x[i])
 
     def map1_cuda(x, y):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(x[i])
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(x) and is_aligned(y):
+            p0, p1, p2, p3 = load4(x, i)
+            t0 = function(p0)
+            t1 = function(p1)
+            t2 = function(p2)
+            t3 = function(p3)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(x[j])
 
     return _pair(_stem(function), map1_cpu, map1_cuda, result=1)
 
@@ -61,10 +70,18 @@ def _map1_numbers_kernel(function: Any) -> Kernel:
             y[i] = function(x[i], *numbers)
 
     def map1_numbers_cuda(x, y, numbers):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(x[i], *numbers)
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(x) and is_aligned(y):
+            p0, p1, p2, p3 = load4(x, i)
+            t0 = function(p0, *numbers)
+            t1 = function(p1, *numbers)
+            t2 = function(p2, *numbers)
+            t3 = function(p3, *numbers)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(x[j], *numbers)
 
     return _pair(f"{_stem(function)}_number", map1_numbers_cpu, map1_numbers_cuda, result=1)
 
@@ -104,10 +121,19 @@ def _map2_kernel(function: Any) -> Kernel:
             y[i] = function(a[i], b[i])
 
     def map2_cuda(a, b, y):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(a[i], b[i])
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(a) and is_aligned(b) and is_aligned(y):
+            p0, p1, p2, p3 = load4(a, i)
+            q0, q1, q2, q3 = load4(b, i)
+            t0 = function(p0, q0)
+            t1 = function(p1, q1)
+            t2 = function(p2, q2)
+            t3 = function(p3, q3)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(a[j], b[j])
 
     return _pair(_stem(function), map2_cpu, map2_cuda, result=2)
 
@@ -119,10 +145,19 @@ def _map2_numbers_kernel(function: Any) -> Kernel:
             y[i] = function(a[i], b[i], *numbers)
 
     def map2_numbers_cuda(a, b, y, numbers):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(a[i], b[i], *numbers)
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(a) and is_aligned(b) and is_aligned(y):
+            p0, p1, p2, p3 = load4(a, i)
+            q0, q1, q2, q3 = load4(b, i)
+            t0 = function(p0, q0, *numbers)
+            t1 = function(p1, q1, *numbers)
+            t2 = function(p2, q2, *numbers)
+            t3 = function(p3, q3, *numbers)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(a[j], b[j], *numbers)
 
     return _pair(f"{_stem(function)}_number", map2_numbers_cpu, map2_numbers_cuda, result=2)
 
@@ -241,10 +276,20 @@ def _map3_kernel(function: Any) -> Kernel:
             y[i] = function(a[i], b[i], c[i])
 
     def map3_cuda(a, b, c, y):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(a[i], b[i], c[i])
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(a) and is_aligned(b) and is_aligned(c) and is_aligned(y):
+            p0, p1, p2, p3 = load4(a, i)
+            q0, q1, q2, q3 = load4(b, i)
+            r0, r1, r2, r3 = load4(c, i)
+            t0 = function(p0, q0, r0)
+            t1 = function(p1, q1, r1)
+            t2 = function(p2, q2, r2)
+            t3 = function(p3, q3, r3)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(a[j], b[j], c[j])
 
     return _pair(_stem(function), map3_cpu, map3_cuda, result=3)
 
@@ -256,10 +301,21 @@ def _map4_kernel(function: Any) -> Kernel:
             y[i] = function(a[i], b[i], c[i], d[i])
 
     def map4_cuda(a, b, c, d, y):
-        """As the CPU twin. One thread an element."""
-        i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-        if i < y.size:
-            y[i] = function(a[i], b[i], c[i], d[i])
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(a) and is_aligned(b) and is_aligned(c) and is_aligned(d) and is_aligned(y):
+            p0, p1, p2, p3 = load4(a, i)
+            q0, q1, q2, q3 = load4(b, i)
+            r0, r1, r2, r3 = load4(c, i)
+            s0, s1, s2, s3 = load4(d, i)
+            t0 = function(p0, q0, r0, s0)
+            t1 = function(p1, q1, r1, s1)
+            t2 = function(p2, q2, r2, s2)
+            t3 = function(p3, q3, r3, s3)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(a[j], b[j], c[j], d[j])
 
     return _pair(_stem(function), map4_cpu, map4_cuda, result=4)
 

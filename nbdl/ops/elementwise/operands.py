@@ -15,7 +15,7 @@ from nbdl.ops.elementwise.casting import cast, to_dtype
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.runtime import arrays
-from nbdl.runtime.dtypes import BOOL, FLOAT32, FLOAT64, INT64, get_default_dtype, result_type
+from nbdl.runtime.dtypes import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, get_default_dtype, result_type
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
 
 # ---------------------------------------------------------------- arguments
@@ -52,6 +52,8 @@ def float_operand(name: str, value: Any) -> Tensor:
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype in which kernels compute results of the given one."""
+    if dtype == FLOAT16:
+        return FLOAT32
     return dtype if dtype.kind == "f" else INT64
 
 

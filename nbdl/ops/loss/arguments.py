@@ -18,10 +18,10 @@ from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 
 REDUCTIONS = ("mean", "sum", "none")
 
-NO_WEIGHT = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
+NO_WEIGHT = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64, np.float16)}
 """An empty array stands for absent weights, so that a kernel has one signature."""
 
-NO_SMOOTHING = {np.dtype(kind): np.zeros(1, kind) for kind in (np.float32, np.float64)}
+NO_SMOOTHING = {np.dtype(kind): np.zeros(1, kind) for kind in (np.float32, np.float64, np.float16)}
 
 
 def chosen_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:

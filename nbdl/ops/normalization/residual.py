@@ -42,6 +42,8 @@ from nbdl.ops.normalization.rms_norm import rms_norm_reference, scale_row, scale
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_number, check_same_dtype, check_shape
+from nbdl.runtime.cuda.primitives import clear_row4, fetch_row4, put_row4, rows_are_wide
+from nbdl.runtime.cuda.vectors import is_aligned
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_device, cuda_kernel, scalar
 
 # ---------------------------------------------------------------- reference
@@ -69,8 +71,12 @@ def _add_row(a, b, row, total):
 @cuda_device
 def _add_row_cuda(a, b, row, total):
     """As the CPU's, by the threads of a block, each of which reads what it has written."""
-    for j in range(cuda.threadIdx.x, total.shape[1], BLOCK):
-        total[row, j] = a[row, j] + b[row, j]
+    d, zero = total.shape[1], total.dtype.type(0)
+    wide = rows_are_wide(a) and is_aligned(b) and is_aligned(total)
+    for j in range(4 * cuda.threadIdx.x, d, 4 * BLOCK):
+        p, q, r, s = fetch_row4(a, row, j, wide, zero)
+        t, u, v, w = fetch_row4(b, row, j, wide, zero)
+        put_row4(total, row, j, wide, p + t, q + u, r + v, s + w)
 
 
 @cpu_kernel
@@ -151,11 +157,10 @@ def _residual_layer_norm_backward_cpu(dtotal, dy, total, weight, mean, rstd, dx,
 @cuda_kernel
 def _residual_layer_norm_backward_cuda(dtotal, dy, total, weight, mean, rstd, dx, dweight, dbias):
     """As the CPU twin. One block a chunk of rows."""
-    n, d = total.shape
+    n = total.shape[0]
     chunk = cuda.blockIdx.x
-    for j in range(cuda.threadIdx.x, d, BLOCK):
-        dweight[chunk, j] = 0
-        dbias[chunk, j] = 0
+    clear_row4(dweight, chunk)
+    clear_row4(dbias, chunk)
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
         denormalize_row_cuda(dtotal, dy, total, row, weight, mean, rstd, dx, chunk, dweight, dbias)
 
@@ -188,10 +193,9 @@ def _residual_rms_norm_backward_cpu(dtotal, dy, total, weight, rstd, dx, dweight
 @cuda_kernel
 def _residual_rms_norm_backward_cuda(dtotal, dy, total, weight, rstd, dx, dweight):
     """As the CPU twin. One block a chunk of rows."""
-    n, d = total.shape
+    n = total.shape[0]
     chunk = cuda.blockIdx.x
-    for j in range(cuda.threadIdx.x, d, BLOCK):
-        dweight[chunk, j] = 0
+    clear_row4(dweight, chunk)
     for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
         unscale_row_cuda(dtotal, dy, total, row, weight, rstd, dx, chunk, dweight)
 

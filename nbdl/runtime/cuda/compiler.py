@@ -19,6 +19,9 @@ from nbdl.runtime.errors import DeviceError
 _KNOWN_FUNCTIONS = vecmath.FUNCTIONS | halves.FUNCTIONS | vectors.FUNCTIONS | tensor.FUNCTIONS | {addresses.array_at}
 """Python functions that numba-cuda is taught; it compiles all others."""
 
+GLOBAL_MEMORY = 1
+"""LLVM's number for the memory that arrays of the GPU lie in."""
+
 
 @functools.cache
 def numba_cuda() -> Any:
@@ -47,7 +50,8 @@ def _teach_arrays_by_address() -> None:
             array = context.make_array(signature.return_type)(context, builder)
             item = context.get_data_type(like.dtype)
             itemsize = context.get_constant(types.intp, context.get_abi_sizeof(item))
-            data = builder.inttoptr(values[0], item.as_pointer())
+            data = builder.inttoptr(values[0], item.as_pointer(GLOBAL_MEMORY))
+            data = builder.addrspacecast(data, item.as_pointer())  # the compiler follows it back and knows the memory
             populate_array(array, data, [values[1]], [itemsize], itemsize, meminfo=None)
             return array._getvalue()
 

@@ -5,13 +5,23 @@ Every thread gets the result, in the same bits, because the order of the additio
 at once: the last barrier keeps the next call's writes away from this call's reads.
 """
 
+from nbdl.runtime.cuda.vectors import is_aligned, load4, store4
 from nbdl.runtime.jit import BLOCK, cuda, cuda_device
 
 WARP = 32
 WARPS = BLOCK // WARP
 ALL_LANES = 0xFFFFFFFF
 
-__all__ = ["BLOCK", "WARP", "block_max", "block_min", "block_sum", "warp_max", "warp_min", "warp_sum"]
+__all__ = [
+    "BLOCK", "WARP", "block_max", "block_min", "block_sum", "clear_row4", "fetch4", "fetch_row4", "larger",
+    "put4", "put_row4", "rows_are_wide", "warp_max", "warp_min", "warp_sum",
+]  # fmt: skip
+
+
+@cuda_device
+def larger(a, b):
+    """The larger of two; NaN if one of them is."""
+    return b if b > a or b != b else a
 
 
 @cuda_device
@@ -93,3 +103,85 @@ def block_min(value):
             value = partial[warp]
     cuda.syncthreads()
     return value
+
+
+# ---------------------------------------------------------------- rows, four elements at a time
+
+
+@cuda_device
+def rows_are_wide(x):
+    """Whether the rows of x [N, D] may be fetched in pieces of four elements."""
+    return x.shape[1] % 4 == 0 and is_aligned(x)
+
+
+@cuda_device
+def fetch_row4(x, row, j, wide, fill):
+    """Elements j .. j + 3 of a row of x [N, D], j < D; `fill` in the place of those beyond its end."""
+    if wide:
+        return load4(x, (row, j))
+    d = x.shape[1]
+    a, b, c, e = x[row, j], fill, fill, fill
+    if j + 1 < d:
+        b = x[row, j + 1]
+    if j + 2 < d:
+        c = x[row, j + 2]
+    if j + 3 < d:
+        e = x[row, j + 3]
+    return a, b, c, e
+
+
+@cuda_device
+def put_row4(x, row, j, wide, a, b, c, e):
+    """Writes elements j .. j + 3 of a row of x [N, D], j < D, as many as there are."""
+    if wide:
+        store4(x, (row, j), a, b, c, e)
+    else:
+        d = x.shape[1]
+        x[row, j] = a
+        if j + 1 < d:
+            x[row, j + 1] = b
+        if j + 2 < d:
+            x[row, j + 2] = c
+        if j + 3 < d:
+            x[row, j + 3] = e
+
+
+@cuda_device
+def clear_row4(x, row):
+    """Sets a row of x [N, D] to zero; a thread the columns that it has in the loops of `fetch_row4`."""
+    d = x.shape[1]
+    for j in range(4 * cuda.threadIdx.x, d, 4 * BLOCK):
+        for column in range(j, min(j + 4, d)):
+            x[row, column] = 0
+
+
+@cuda_device
+def fetch4(x, j, wide, fill):
+    """As `fetch_row4`, of x [D]."""
+    if wide:
+        return load4(x, j)
+    d = x.shape[0]
+    a, b, c, e = x[j], fill, fill, fill
+    if j + 1 < d:
+        b = x[j + 1]
+    if j + 2 < d:
+        c = x[j + 2]
+    if j + 3 < d:
+        e = x[j + 3]
+    return a, b, c, e
+
+
+@cuda_device
+def put4(x, j, wide, a, b, c, e):
+    """As `put_row4`, of x [D]."""
+    if wide:
+        store4(x, j, a, b, c, e)
+    else:
+        d = x.shape[0]
+        x[j] = a
+        if j + 1 < d:
+            x[j + 1] = b
+        if j + 2 < d:
+            x[j + 2] = c
+        if j + 3 < d:
+            x[j + 3] = e

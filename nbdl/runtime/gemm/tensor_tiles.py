@@ -1,7 +1,7 @@
 """The matrix product on CUDA's tensor cores: 128 x 128 results a block, 64 x 32 a warp.
 
 Each kernel is the same but for its numbers: words of 16 bits, float16 or bfloat16, or float32, of which tensor cores
-read 10 bits of fraction (TF32). Sums are float32. A block loads 64 bytes of K for each row of A and column of B at once,
+read 10 bits of fraction (TF32). Sums are float32. A block loads 64 bytes of K for each row of A and column of B,
 16 bytes a thread and load; the rows lie 80 bytes apart in shared memory, so that the 32 registers which a warp reads at
 once come from 32 banks. While it multiplies, the next piece is on its way.
 
