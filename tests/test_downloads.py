@@ -23,8 +23,12 @@ PAGES = sorted(
 QUICK = ("concepts/backpropagation", "concepts/since-then", "inside/kernels", "ko/concepts/forward-propagation")
 
 
+def folder(page: str) -> Path:
+    return SITE / page.removesuffix("/index")
+
+
 def published(page: str, kind: str) -> Path:
-    return SITE / page / f"{page.rsplit('/', 1)[-1]}.{kind}"
+    return folder(page) / f"{page.rsplit('/', 1)[-1]}.{kind}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -39,7 +43,7 @@ def test_a_page_has_a_notebook_and_a_script(page: str) -> None:
     assert any(cell.outputs for cell in code)
     script = published(page, "py").read_text(encoding="utf-8")
     compile(script, page, "exec")
-    text = (SITE / page / "index.html").read_text(encoding="utf-8")
+    text = (folder(page) / "index.html").read_text(encoding="utf-8")
     assert re.search(r"runs in about \d+ s|실행하는 데 약 \d+초", text), "no running time"
     for kind in ("ipynb", "py"):
         assert f'href="{published(page, kind).name}"' in text
