@@ -101,18 +101,24 @@ for depth in (1, 5, 10, 15):
 # --8<-- [start:chain]
 import tracemalloc
 
+
+def chain(start, operations):
+    for _ in range(operations):
+        start = start * (1 + 2**-14)
+    return start
+
+
 start = nbdl.tensor(1.0, requires_grad=True)
-tracemalloc.start()
-y = start
-for _ in range(100_000):
-    y = y * (1 + 2**-14)
-held, _ = tracemalloc.get_traced_memory()
+y = chain(start, 100_000)
 y.backward()
-after, _ = tracemalloc.get_traced_memory()
-tracemalloc.stop()
 print("value   ", y.item(), " gradient", start.grad.item())
 print("exactly ", (1 + 2**-14) ** 100_000)
-print(f"held by the graph: {held / 100_000:.0f} bytes an operation")
+
+tracemalloc.start()
+short = chain(start, 1000)
+held, _ = tracemalloc.get_traced_memory()
+tracemalloc.stop()
+print(f"held by the graph: {held / 1000:.0f} bytes an operation")
 try:
     visits_of_recursion(y.grad_fn)
 except RecursionError as error:
