@@ -1,76 +1,20 @@
-"""The figures that run in the reader's browser compute what nbdl computes."""
+"""What all figures in the reader's browser share, and the first of them: a digit that is drawn, read and taught."""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import json
-import re
-import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import SITE
+from test_live_networks import array, opened, with_weights
 
 import nbdl
-from nbdl import nn, ops
+from nbdl import ops, optim
 
-ROOT = Path(__file__).parent.parent
-SITE = ROOT / "site"
-sys.path.insert(0, str(ROOT / "docs"))
 digits = pytest.importorskip("live.digits")
-writer = pytest.importorskip("live.writer")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.site
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The built site, served on this machine."""
-    handler = functools.partial(_Quiet, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def published(model: nn.Module, name: str) -> nn.Module:
-    """The model with the weights that the site has."""
-    folder = SITE / "assets" / "live"
-    places = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["state"]
-    weights = (folder / f"{name}.weights").read_bytes()
-    for key, parameter in model.named_parameters():
-        place = places.get(key) or places[f"0.{key}"]
-        size, start = parameter.numel(), place["offset"]
-        values = np.frombuffer(weights, np.float32, size, start).reshape(place["shape"])
-        parameter.detach().copy_(nbdl.from_numpy(values.copy()))
-    return model.eval()
-
-
-def shown_on(page: str) -> str:
-    """The page's document after its scripts ran."""
-    if BROWSER is None:
-        pytest.skip("NOT CHECKED: no Chromium on this machine")
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        page,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
@@ -81,26 +25,37 @@ def test_the_module_is_built(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["", "ko/"])
-def test_a_browser_reads_as_nbdl_does(address: str, language: str) -> None:
-    shown = shown_on(f"{address}/{language}concepts/multilayer-perceptron/")
-    found = [float(text) for text in re.findall(r'<output class="nb-share">([\d.]+) %</output>', shown)]
-    assert len(found) == 10, "the figure did not start"
-    with nbdl.no_grad():
-        wanted = ops.softmax(published(digits.blank_reader(), "digits")(nbdl.zeros(1, 64)), -1).numpy()[0]
-    np.testing.assert_allclose(found, 100 * wanted, rtol=0, atol=0.0501)
+def test_a_browser_reads_and_learns_as_nbdl_does(page: Any, address: str, language: str) -> None:
+    """The shares that are shown: of a drawing, after it was named, and after that was forgotten."""
+    place = opened(page, address, "digit", language)
+    network = with_weights(place, digits.blank_reader(), prefix="0.")
+    grid = place.get_by_role("grid")
+    box = grid.bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.8 * box["height"], steps=10)
+    page.mouse.up()
+    grid.get_by_role("gridcell").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    pixels = nbdl.tensor(array(place, "figure.drawing.pixels").astype(np.float32)[None])
+    assert int((pixels == 1).sum().item()) == 7
 
+    def agree() -> None:
+        with nbdl.no_grad():
+            wanted = 100 * ops.softmax(network(pixels), -1).numpy()[0]
+        found = [float(text.rstrip(" %")) for text in place.locator(".nb-share").all_text_contents()]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=0.0501)
 
-@pytest.mark.parametrize("language", ["", "ko/"])
-def test_a_browser_writes_as_nbdl_does(address: str, language: str) -> None:
-    shown = shown_on(f"{address}/{language}concepts/gpt/")
-    row = r'<b>(.)</b><span class="nb-bar"[^>]*></span><output class="nb-share">([\d.]+) %</output>'
-    found = re.findall(row, shown)
-    assert found, "the figure did not start"
-    characters = json.loads((SITE / "assets" / "live" / "writer.json").read_text(encoding="utf-8"))["characters"]
-    tokens = nbdl.tensor([[characters.index(letter) for letter in "The for statement is used to iterate over the ele"]])
-    with nbdl.no_grad():
-        scores = published(writer.blank_writer(len(characters)), "writer")(tokens).numpy()[0, -1].astype(float)
-    shares = np.exp((scores - scores.max()) / 0.7)  # the temperature that the page begins with
-    shares /= shares.sum()
-    for letter, share in found[:3]:
-        assert abs(float(share) - 100 * shares[characters.index(letter.replace("\u2423", " "))]) < 0.0501
+    agree()
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimizer = optim.SGD(network.parameters(), lr=0.1)
+    place.get_by_role("button", name="4").click()
+    for _ in range(5):
+        optimizer.zero_grad()
+        ops.cross_entropy(network(pixels), nbdl.tensor([4])).backward()
+        optimizer.step()
+    agree()
+    place.get_by_role("button", name={"": "Forget", "ko/": "배운 것 잊기"}[language]).click()
+    network.load_state_dict(before)
+    agree()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_browser import AUDIT, DESKTOP, PHONE, SCHEMES, use_scheme
+from test_browser import DESKTOP, PHONE, SCHEMES, use_scheme
 
 import nbdl
 from nbdl import nn, ops
@@ -22,12 +22,17 @@ convolution, features, gan, gates, writer = (
 pytestmark = pytest.mark.site
 
 PAGES = {
+    "digit": "multilayer-perceptron",
     "convolution": "convolutional-networks",
     "features": "convolutional-networks",
     "gates": "recurrent-networks",
     "writer": "gpt",
     "gan": "generative-adversarial-networks",
 }
+AUDIT = """async selector => {
+    const { violations } = await axe.run(selector, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) => nodes.map(node => `${id}: ${node.html.slice(0, 200)}`));
+}"""
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -37,6 +42,8 @@ def opened(page: Any, address: str, figure: str, language: str = "") -> Any:
     place = page.locator(f".nb-{figure}")
     place.evaluate("place => place.scrollIntoView()")
     page.wait_for_selector(f".nb-{figure}[data-ready]")
+    page.wait_for_load_state("networkidle")  # another figure nearby moves this one
+    place.evaluate("place => place.scrollIntoView()")
     return place
 
 
@@ -82,7 +89,7 @@ def test_a_figure_is_sound(page: Any, address: str, figure: str, language: str) 
     for scheme in SCHEMES:
         use_scheme(page, scheme)
         page.evaluate("Promise.all(document.getAnimations().map(fading => fading.finished))")
-        assert page.evaluate(AUDIT.replace("[document]", f"['.nb-{figure}']"), []) == [], scheme
+        assert page.evaluate(AUDIT, f".nb-{figure}") == [], scheme
     assert place.evaluate("place => Boolean(place.figure.model)")
 
 
@@ -234,6 +241,10 @@ def test_where_a_gpt_looks(page: Any, address: str) -> None:
     wanted = {name: tensor.numpy() for name, tensor in writer.predict(model, nbdl.tensor(tokens)).items()}
     count = len(text)
     np.testing.assert_allclose(array(place, "model.predict.output")[:count], wanted["output"], rtol=1e-4, atol=1e-5)
+    scores = wanted["output"][-1].astype(float) / 0.7  # the temperature that the page begins with
+    shares = np.exp(scores - scores.max())
+    shown = [float(share.rstrip(" %")) for share in place.locator(".nb-share").all_text_contents()]
+    np.testing.assert_allclose(shown, 100 * np.sort(shares / shares.sum())[::-1][: len(shown)], rtol=0, atol=0.0501)
     for layer in ("attention0", "attention1"):
         found = array(place, f"model.predict.{layer}")[:, :, :count, :count]
         np.testing.assert_allclose(found, wanted[layer], rtol=1e-4, atol=1e-5)

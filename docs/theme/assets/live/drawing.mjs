@@ -60,9 +60,13 @@ export class Drawing extends Grid {
     this.pixels = new Float32Array(side * side);
     this.build(side, frame);
     this.node.classList.add("nb-pen");
-    const draw = (event) => { const k = this.at(event); if (k >= 0) this.paint(k); };
-    this.node.addEventListener("pointerdown", (event) => { event.preventDefault(); this.node.setPointerCapture(event.pointerId); draw(event); });
-    this.node.addEventListener("pointermove", (event) => { if (event.buttons) draw(event); });
+    this.node.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      this.node.setPointerCapture(event.pointerId);
+      this.stroke(event, event);
+    });
+    this.node.addEventListener("pointermove", (event) => { if (event.buttons) this.stroke(this.last ?? event, event); });
+    this.node.addEventListener("pointerup", () => { this.last = null; });
   }
 
   build(side, frame = 0) { super.build(side, frame); this.show(); }
@@ -71,6 +75,18 @@ export class Drawing extends Grid {
     if (event.key !== " ") { super.press(event); return; }
     event.preventDefault();
     this.paint(this.cells.indexOf(document.activeElement));
+  }
+
+  // A line from one place to another: a quick hand is seen at few places between.
+  stroke(from, to) {
+    const { clientX: x, clientY: y } = to;
+    const steps = Math.max(1, Math.ceil(Math.hypot(x - from.clientX, y - from.clientY) / (this.cells[0].offsetWidth / 2)));
+    for (let step = 1; step <= steps; step++) {
+      const part = step / steps;
+      const k = this.at({ clientX: from.clientX + part * (x - from.clientX), clientY: from.clientY + part * (y - from.clientY) });
+      if (k >= 0 && this.pixels[k] < 1) this.paint(k);
+    }
+    this.last = { clientX: x, clientY: y };
   }
 
   // A pen as wide as the strokes of the training images: the pixel, and a little of its neighbours.
