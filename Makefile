@@ -23,7 +23,7 @@ help:
 	@echo "make docs-test  tests of the built site and of its build"
 	@echo "make bench      benchmarks against PyTorch, into benchmarks/RESULTS.md"
 	@echo "make labs       run the experiments behind the pages again and store their results (half an hour)"
-	@echo "make simt       CUDA kernels in the interpreter;  make ptx  compile them;  make gpu  run them on a GPU"
+	@echo "make simt       CUDA kernels in the interpreter;  make ptx  compile them;  make gpu  check and time them on a GPU"
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
 	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
@@ -103,7 +103,10 @@ parity: $(READY)/core $(READY)/dev $(READY)/parity
 wasm: $(READY)/core $(READY)/dev $(READY)/wasm
 	$(BIN)/python -m pytest -m wasm
 
+# Versions, every operation against float64, compute-sanitizer, timings beside PyTorch and CuPy where they are installed:
+# into benchmarks/RESULTS-CUDA.md, in under ten minutes.
 gpu: $(READY)/core $(READY)/dev $(READY)/ptx
+	$(BIN)/python -m benchmarks.cuda
 	$(BIN)/python -m pytest -m gpu
 
 gpu-free: lint test simt ptx parity wasm docs-test

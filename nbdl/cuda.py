@@ -165,8 +165,7 @@ class graph:
         function: Takes tensors on the GPU and hashable values, works on tensors of the GPU alone, and returns a tensor
             or a tuple of them. It runs forward and backward passes; an optimizer's step, one launch, comes after.
 
-    Returns:
-        The function's results, detached; copies, so that the next run does not overwrite them.
+    What a call returns are the function's results, detached: copies, which the next call does not overwrite.
 
     Raises:
         DeviceError: The function waits for the GPU (`item()`, `.cpu()`), copies to it, or steps an optimizer; an

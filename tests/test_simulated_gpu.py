@@ -39,7 +39,7 @@ def mlp():
 
 
 def gpt():
-    sizes = {"vocabulary": 11, "context": 5, "width": 8, "layers": 1, "heads": 2}
+    sizes = {"vocabulary": 7, "context": 3, "width": 4, "layers": 1, "heads": 2}
     return GPT(GPTConfig(**sizes, dropout=0.1, attention_dropout=0.1))
 
 
@@ -52,11 +52,11 @@ MODELS = {
     "mlp": (mlp, rng.standard_normal((5, 6)).astype(np.float32), rng.integers(0, 4, 5), optim.AdamW),
     "cnn": (Cnn, rng.standard_normal((3, 1, 6, 6)).astype(np.float32), rng.integers(0, 4, 3), optim.SGD),
     "lstm": (Reader, rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5)), optim.Adam),
-    "gpt": (gpt, rng.integers(0, 11, (2, 5)), rng.integers(0, 11, (2, 5)), optim.SGD),
+    "gpt": (gpt, rng.integers(0, 7, (2, 3)), rng.integers(0, 7, (2, 3)), optim.SGD),
 }
 
 
-def train(name, device, steps=3):
+def train(name, device, steps=2):
     """Losses, norms of the gradients and weights."""
     make, inputs, targets, optimizer = MODELS[name]
     nbdl.manual_seed(3)

@@ -140,7 +140,8 @@ def empty(*sizes: Any, dtype: Any = None, device: Any = None, requires_grad: boo
         (2, 3)
     """
     dtype = get_default_dtype() if dtype is None else as_dtype(dtype)
-    return finished(memory.empty(shape_of(sizes, size), dtype), device, requires_grad)
+    with placement.at(placement.where.kind if device is None else require(device)):
+        return finished(memory.empty(shape_of(sizes, size), dtype), device, requires_grad)
 
 
 # ---------------------------------------------------------------- like another tensor

@@ -23,7 +23,8 @@ from nbdl.ops.elementwise.in_place import check_places, check_writable
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, IndexRangeError, ShapeError
+from nbdl.runtime.cuda.array import DeviceArray
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, IndexRangeError, ShapeError
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
@@ -133,6 +134,8 @@ class Subscript:
 
     def show(self, x: Any) -> Any:
         """The view of the array from which rows are chosen."""
+        if type(self.ids) is DeviceArray and type(x) is np.ndarray:
+            raise DeviceError("index: lies on the GPU, the tensor on the CPU; move the tensor, or index with .cpu()")
         shown = x[self.view]
         if self.order is None:
             return shown

@@ -105,7 +105,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     check_same_dtype("source", source, "input", input)
     if source.numel() != index.numel():
         raise ShapeError(f"source: expected {index.numel()} elements, as many as index, got {list(source.shape)}")
-    places = getitem(arange(input.numel(), dtype=INT64), ravel(index))
+    places = getitem(arange(input.numel(), dtype=INT64, device=device_of(input)), ravel(index))
     return _written(input, places, source, accumulate)
 
 
