@@ -228,7 +228,7 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(
-    ("language", "choices"), zip(itertools.cycle(["", "ko/"]), CHOICES, strict=False), ids=range(len(CHOICES))
+    ("language", "choices"), [*zip(itertools.cycle(["", "ko/"]), CHOICES, strict=False)], ids=range(len(CHOICES))
 )
 def test_training_is_nbdls(page: Any, address: str, language: str, choices: dict[str, Any]) -> None:
     """By keyboard: every choice, then four epochs; losses, weights and the surface against nbdl."""

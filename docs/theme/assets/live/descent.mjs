@@ -44,6 +44,7 @@ class Race {
     this.inputs = [0, 1].map(() => element("input", { type: "number", step: 0.1, min: -REACH, max: REACH,
       oninput: () => this.startAt(this.inputs.map(({ value }) => Number(value)), false) }));
     this.go = button(WORDS.run, () => this.toggle());
+    this.go.removeAttribute("aria-label"); // its name changes with its text
     const buttons = element("div", { className: "nb-buttons" }, button(WORDS.step, () => this.once()), this.go, button(WORDS.again, () => this.restart()));
     const starts = element("div", { className: "nb-buttons" }, field(WORDS.startA, this.inputs[0]), field(WORDS.startB, this.inputs[1]));
     this.said = element("p", { className: "nb-said", "aria-live": "polite" });

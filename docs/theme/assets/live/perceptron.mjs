@@ -75,6 +75,7 @@ class Playground {
       return node;
     });
     this.go = button(WORDS.run, () => this.toggle());
+    this.go.removeAttribute("aria-label"); // its name changes with its text
     this.said = element("p", { className: "nb-said", "aria-live": "polite" });
     this.curve = element("canvas", { width: 300, height: 60, className: "nb-curve" });
     this.curve.setAttribute("role", "img");
