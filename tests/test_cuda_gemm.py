@@ -195,6 +195,8 @@ def test_words_of_16_bits(name):
         for word in range(0, 1 << 16, 7):
             value = decode(np.uint16(word))
             assert np.isnan(value) or encode(value) == word
+    if name == "bfloat16":  # halves go to the even neighbour
+        assert [encode(np.float32(1 + at * 2**-8)) for at in (1, 2, 3, 5)] == [0x3F80, 0x3F81, 0x3F82, 0x3F82]
     if name == "float16":
         for value in np.float32([1e-8, 6e-8, 3e-5, 0.1, 65519, 65520, -1e9, 2049, 2051]):
             with np.errstate(over="ignore"):

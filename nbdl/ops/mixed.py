@@ -70,7 +70,7 @@ def _run(op: type[Op], inputs: tuple[Any, ...]) -> Any:
     if _state.inside or op is ToOp or op is ToDeviceOp:
         return None
     floats = [value for value in inputs if _is_float(value)]
-    family = _family(op) if mixing.allowed else ""
+    family = _family(op) if mixing.allowed else ""  # type: ignore[arg-type]
     if family == "lower":
         inputs = tuple([_cast(value, FLOAT32, FLOAT16) for value in inputs])
     elif not any(value._array.dtype == FLOAT16 for value in floats):
@@ -95,7 +95,7 @@ def _view(op: type[Op], inputs: tuple[Any, ...]) -> Any:
     result = op.apply(*inputs)
     first = result[0] if type(result) is tuple else result
     if first._node is not None:
-        first._node.op = _narrow(op)
+        first._node.op = _narrow(op)  # type: ignore[arg-type]
     return result
 
 

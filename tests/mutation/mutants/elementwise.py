@@ -23,8 +23,8 @@ ELEMENTWISE = (
         ),
         (
             "bound",
-            "        if i < y.size:\n            y[i] = function(a[i], b[i])\n",
-            "        if i <= y.size:\n            y[i] = function(a[i], b[i])\n",
+            "            for j in range(i, min(i + 4, y.size)):\n                y[j] = function(a[j], b[j])\n",
+            "            for j in range(i, min(i + 4, y.size + 1)):\n                y[j] = function(a[j], b[j])\n",
             twins("mul]"),
         ),
     ),

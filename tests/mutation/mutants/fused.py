@@ -48,8 +48,8 @@ FUSED = (
         "runtime/gemm/product.py",
         (
             "index",
-            "                        c[at + c_size] = slope",
-            "                        c[at + m * n - n] = slope",
+            "                    c[at + c_size] = slope",
+            "                    c[at + m * n - n] = slope",
             twins("linear_gelu"),
         ),
     ),

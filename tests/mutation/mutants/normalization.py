@@ -122,8 +122,8 @@ NORMALIZATION = (
         ),
         (
             "sign",
-            "        own = r * (dy[row, j] * weight[j] - x[row, j] * back)",
-            "        own = r * (dy[row, j] * weight[j] + x[row, j] * back)",
+            "        a, b = r * (ga * wa - a * back), r * (gb * wb - b * back)",
+            "        a, b = r * (ga * wa + a * back), r * (gb * wb - b * back)",
             twins("rms_norm"),
         ),
     ),

@@ -222,6 +222,42 @@ RUNTIME = (
         ),
     ),
     *bugs(
+        "runtime/gemm/tiles.py",
+        (
+            "missing barrier",
+            "        keep4(b_pieces, half, b_at, b_lead, b_along, b0, b1, b2, b3)\n        cuda.syncthreads()\n",
+            "        keep4(b_pieces, half, b_at, b_lead, b_along, b0, b1, b2, b3)\n",
+            "tests/test_cuda_gemm.py -k large",
+        ),
+    ),
+    *bugs(
+        "runtime/gemm/tensor_tiles.py",
+        (
+            "index",
+            "a1 = register(a_pieces, half, row + 16 * i + 8, inner)",
+            "a1 = register(a_pieces, half, row + 16 * i, inner + step // 2)",
+            "tests/test_cuda_gemm.py -k tf32",
+        ),
+    ),
+    *bugs(
+        "runtime/halves.py",
+        (
+            "missing term",
+            "    return np.uint16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)",
+            "    return np.uint16((bits + 0x7FFF) >> 16)",
+            "tests/test_cuda_gemm.py -k words_of_16",
+        ),
+    ),
+    *bugs(
+        "optim/scaling.py",
+        (
+            "sign",
+            "            count += value - value != 0  # NaN for what is not finite",
+            "            count += value != value",
+            "tests/test_mixed_precision.py -k not_finite",
+        ),
+    ),
+    *bugs(
         "runtime/simd.py",
         (
             "bound",
