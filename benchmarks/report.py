@@ -44,7 +44,7 @@ def _versions() -> str:
     return ", ".join([f"Python {platform.python_version()}", *found])
 
 
-NOTES = "## Not yet where they should be"
+NOTES = "## In a web page"
 """What people wrote about the figures begins here; it stays when the figures are written anew."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 import sys
@@ -315,12 +316,12 @@ def test_extremes_of_the_network(page: Any, address: str) -> None:
 
 @pytest.mark.parametrize("path", ["backpropagation", "gradient-descent", "multilayer-perceptron"])
 def test_a_page_is_light_before_its_figure(page: Any, address: str, path: str) -> None:
-    """What a browser fetches before the figure begins: the page, styles, scripts."""
+    """What a browser fetches before the figure begins: the page, styles, scripts, compressed as web servers do."""
     sizes: dict[str, int] = {}
 
     def note(response: Any) -> None:
         if "/assets/live/" not in response.url and "/search/" not in response.url:
-            sizes[response.url] = len(response.body())
+            sizes[response.url] = len(gzip.compress(response.body()))
 
     page.on("response", note)
     page.goto(f"{address}/concepts/{path}/", wait_until="load")

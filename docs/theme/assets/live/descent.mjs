@@ -51,7 +51,10 @@ class Race {
     const panel = element("div", { className: "nb-panel" }, element("div", { className: "nb-buttons" }, surface.node, batch.node),
       ...this.runners.map((runner) => this.controls(runner)), starts, buttons, this.said, element("p", { textContent: WORDS.help }));
     this.place.replaceChildren(element("div", { className: "nb-beside" }, this.canvas, panel));
-    onScheme(() => this.draw());
+    onScheme(() => {
+      this.chart();
+      this.draw();
+    });
   }
 
   // One optimizer's row: whether it is shown, its learning rate, its loss.
@@ -99,6 +102,7 @@ class Race {
       look();
       this.heights.set(look.loss.subarray(0, side), row * side);
     }
+    this.chart();
   }
 
   startAt(point, write = true) {
@@ -150,7 +154,8 @@ class Race {
       const [a, b] = runner.point.values;
       return `${WORDS.rules[runner.name]} ${written(loss)}${Math.abs(a) > REACH || Math.abs(b) > REACH || a !== a ? ` (${WORDS.out})` : ""}`;
     });
-    if (!this.running) this.said.textContent = `${WORDS.taken} ${this.taken}. ${WORDS.loss}: ${said.join(", ")}`;
+    this.said.setAttribute("aria-live", this.running ? "off" : "polite");
+    this.said.textContent = `${WORDS.taken} ${this.taken}. ${WORDS.loss}: ${said.join(", ")}`;
   }
 
   once() {
@@ -194,7 +199,7 @@ class Race {
     const style = getComputedStyle(this.canvas);
     const colour = (name) => style.getPropertyValue(name);
     context.clearRect(0, 0, SIDE, SIDE);
-    this.contours(context, colour("--nb-ink"));
+    context.drawImage(this.terrain, 0, 0);
     const at = ([a, b]) => [((a + REACH) / (2 * REACH)) * SIDE, ((REACH - b) / (2 * REACH)) * SIDE];
     const colours = { plain: colour("--nb-series-1"), momentum: colour("--nb-series-2"), adam: colour("--nb-series-3") };
     for (const { name, path, shown } of this.runners) {
@@ -214,21 +219,23 @@ class Race {
     this.canvas.setAttribute("aria-label", `${WORDS.map}. ${this.runners.map(({ name, point }) => `${WORDS.rules[name]} (${[...point.values].map((value) => written(value, 3)).join(", ")})`).join(", ")}`);
   }
 
-  // Lines of equal loss, each a constant factor below the next: through the squares of the grid, side by side.
-  contours(context, colour) {
+  // The map without the runners: lines of equal loss, each a constant factor below the next, through the squares of the
+  // grid. It is drawn once for a model and colour scheme.
+  chart() {
     const { heights, side } = this;
+    this.terrain = element("canvas", { width: SIDE, height: SIDE });
+    const context = this.terrain.getContext("2d");
     const [low, high] = [Math.min(...heights), Math.max(...heights)];
     const step = SIDE / (side - 1);
-    context.strokeStyle = colour;
-    context.lineWidth = 1;
-    for (let level = 0; level < LEVELS; level++) {
-      const height = low * (high / low) ** ((level + 0.5) / LEVELS);
-      context.globalAlpha = 0.75 - (0.55 * level) / LEVELS;
-      context.beginPath();
-      for (let row = 0; row + 1 < side; row++) {
-        for (let k = 0; k + 1 < side; k++) {
-          const corners = [[k, row], [k + 1, row], [k + 1, row + 1], [k, row + 1]];
-          const values = corners.map(([x, y]) => heights[y * side + x]);
+    const levels = [...Array(LEVELS).keys()].map((level) => low * (high / low) ** ((level + 0.5) / LEVELS));
+    const lines = levels.map(() => new Path2D());
+    for (let row = 0; row + 1 < side; row++) {
+      for (let k = 0; k + 1 < side; k++) {
+        const corners = [[k, row], [k + 1, row], [k + 1, row + 1], [k, row + 1]];
+        const values = corners.map(([x, y]) => heights[y * side + x]);
+        const [least, most] = [Math.min(...values), Math.max(...values)];
+        levels.forEach((height, level) => {
+          if (height < least || height > most) return;
           const cuts = [];
           for (let edge = 0; edge < 4; edge++) {
             const [from, to] = [values[edge], values[(edge + 1) % 4]];
@@ -238,13 +245,17 @@ class Race {
             cuts.push([(x1 + share * (x2 - x1)) * step, SIDE - (y1 + share * (y2 - y1)) * step]);
           }
           for (let pair = 0; pair + 1 < cuts.length; pair += 2) {
-            context.moveTo(...cuts[pair]);
-            context.lineTo(...cuts[pair + 1]);
+            lines[level].moveTo(...cuts[pair]);
+            lines[level].lineTo(...cuts[pair + 1]);
           }
-        }
+        });
       }
-      context.stroke();
     }
+    context.strokeStyle = getComputedStyle(this.canvas).getPropertyValue("--nb-ink");
+    lines.forEach((line, level) => {
+      context.globalAlpha = 0.75 - (0.55 * level) / LEVELS;
+      context.stroke(line);
+    });
   }
 }
 

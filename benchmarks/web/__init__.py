@@ -1,0 +1,1 @@
+"""Training in a web page, against plain JavaScript."""
