@@ -18,6 +18,7 @@ import numpy as np
 
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor
+from nbdl.ops.indexing.rows import wrap_ids
 from nbdl.runtime import arrays, philox
 from nbdl.runtime.gemm import product
 from nbdl.testing import properties, ptx
@@ -69,6 +70,7 @@ def run_everything() -> None:
     words = y.view(np.uint16)
     for kernel in product.gemm_word_kernels.values():
         kernel(words, words, words, y, none, sizes, np.float32(0), np.float32(0))
+    wrap_ids(np.array([1, -1]), 2, np.empty(2, np.int64))
     arrays.add_arrays(y, y)
     arrays.full((8,), 1.0, np.float32)
     arrays.sum_rows(y.reshape(2, 4))

@@ -6,7 +6,8 @@ import pytest
 import nbdl
 from nbdl import ops
 from nbdl.autograd import Tensor
-from nbdl.ops.indexing.rows import add_rows
+from nbdl.ops.indexing.rows import add_rows, wrap_ids
+from nbdl.testing import simt
 from nbdl.testing.gradcheck import gradcheck
 
 
@@ -324,3 +325,13 @@ def test_index_put_in_place_keeps_the_graph():
     (y * nbdl.arange(1.0, 4.0)).sum().backward()
     assert y.tolist() == [6, 0, 0]
     assert (x.grad.tolist(), v.grad.tolist()) == ([2, 4, 6], [3, 3])
+
+
+def test_ids_are_wrapped_alike_on_both_targets():
+    """What a GPU does with ids; the CPU twin renumbers them in `row_numbers`, and is tested here alone."""
+    ids, wanted = np.array([0, 3, -1, -4, 4, -5, 2]), [0, 3, 3, 0, 0, 0, 2]  # 4 and -5 are out of range
+    on_cpu, on_cuda = np.full((2, 7), -9)
+    wrap_ids(ids, 4, on_cpu)
+    simt.launch(wrap_ids.cuda, 1, wrap_ids.threads, ids, 4, on_cuda)
+    np.testing.assert_array_equal(on_cpu, wanted)
+    np.testing.assert_array_equal(on_cuda, wanted)

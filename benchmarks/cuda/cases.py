@@ -25,7 +25,7 @@ class Sizes:
     scale: int = 1
 
 
-TINY = Sizes(elements=1 << 8, row=16, products=(8,), rotated=0, batches=2, rounds=1, scale=128)
+TINY = Sizes(elements=1 << 8, row=16, products=(8,), rotated=0, batches=1, rounds=1, scale=256)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ MOST_SETS = 16
 
 def sets_of_inputs(nbytes: int, wanted: int) -> int:
     """How many sets of inputs take turns, so that they have so many bytes together."""
-    return max(2, min(MOST_SETS, -(-wanted // max(nbytes, 1))))
+    return max(1, min(MOST_SETS, -(-wanted // max(nbytes, 1))))
 
 
 def median_milliseconds(
