@@ -71,9 +71,14 @@ format: $(READY)/core $(READY)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Both languages at once: threads that wait must not spin while the other build has work.
 docs: $(READY)/core $(READY)/docs $(READY)/wasm
-	$(BIN)/python -m mkdocs build --clean
-	$(BIN)/python -m mkdocs build --config-file mkdocs.ko.yml
+	rm -rf site build/ko
+	export OMP_WAIT_POLICY=passive; \
+	$(BIN)/python -m mkdocs build --config-file mkdocs.ko.yml --site-dir build/ko & korean=$$!; \
+	$(BIN)/python -m mkdocs build; english=$$?; \
+	wait $$korean && [ $$english -eq 0 ]
+	mv build/ko site/ko
 
 serve: $(READY)/core $(READY)/docs $(READY)/wasm
 	$(BIN)/python -m mkdocs serve --watch nbdl --watch docs/examples
