@@ -49,6 +49,8 @@ def test_arithmetic_is_rounded_float32():
         np.testing.assert_allclose(got.float().numpy(), wanted.astype(np.float16).astype(np.float32), rtol=1e-3)
     assert (a + nbdl.tensor(drawn(4, 5))).dtype == nbdl.float32
     assert (a > b).dtype == nbdl.bool
+    assert a.argmax(dim=1).tolist() == wide_a.argmax(axis=1).tolist()
+    assert a[a > 0].dtype == nbdl.float16
 
 
 def test_gradients_have_the_dtype_of_what_they_belong_to():

@@ -79,7 +79,10 @@ def _run(op: type[Op], inputs: tuple[Any, ...]) -> Any:
     _state.inside = True
     try:
         if op.is_view:
-            return _view(op, inputs)
+            try:
+                return _view(op, inputs)
+            except NotImplementedError:  # an index by tensors is no view: a kernel copies, and kernels take no float16
+                pass
         result = op.apply(*[_widened(value) for value in inputs])
     finally:
         _state.inside = False

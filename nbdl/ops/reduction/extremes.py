@@ -17,6 +17,7 @@ import numpy as np
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.casting import cast, to_dtype
 from nbdl.ops.elementwise.maps import Map2
+from nbdl.ops.elementwise.operands import computing_dtype
 from nbdl.ops.reduction.arguments import Dims, check_elements
 from nbdl.ops.reduction.arrangement import arrange
 from nbdl.ops.reduction.extreme_places import GREATEST_INTEGER, LEAST_INTEGER, find_extremes, put_back
@@ -179,7 +180,7 @@ def _extreme_along(input: Tensor, dim: int, keepdim: bool, greatest: bool) -> Va
 
 
 def _place(input: Tensor, dim: int | None, keepdim: bool, greatest: bool) -> Tensor:
-    array = input._array if input.dtype.kind == "f" else cast(input._array, INT64)
+    array = cast(input._array, computing_dtype(input.dtype))
     if dim is None:
         check_elements(input, tuple(range(input.ndim)))
         index = find_extremes(arrays.contiguous(array).reshape(1, -1, 1), greatest)[1]
