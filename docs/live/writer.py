@@ -8,6 +8,7 @@ import numpy as np
 
 import nbdl
 from live.figure import Figure
+from live.kept import trained
 from nbdl import data, explain, models, nn, ops, optim
 from nbdl.export import trace
 
@@ -22,23 +23,25 @@ def blank_writer(vocabulary: int) -> models.GPT:
 
 def writer() -> tuple[models.GPT, data.CharacterTokenizer]:
     """One that has read Python's documentation."""
-    nbdl.manual_seed(0)
     text = "".join(topics.values())
     tokenizer = data.CharacterTokenizer.of(text)
-    model = blank_writer(tokenizer.size)
-    optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
-    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, cycle_momentum=False)
-    windows = data.TokenWindows(tokenizer.encode(text), CONTEXT, stride=16)
-    loader = data.DataLoader(windows, batch_size=16, shuffle=True)
-    for _, (inputs, targets) in zip(range(STEPS), loader, strict=False):
-        scores = model(nbdl.tensor(inputs)).reshape(-1, tokenizer.size)
-        loss = ops.cross_entropy(scores, nbdl.tensor(targets.reshape(-1)))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return model.eval(), tokenizer
+
+    def read(model: models.GPT) -> None:
+        optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
+        schedule = optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, cycle_momentum=False)
+        windows = data.TokenWindows(tokenizer.encode(text), CONTEXT, stride=16)
+        loader = data.DataLoader(windows, batch_size=16, shuffle=True)
+        for _, (inputs, targets) in zip(range(STEPS), loader, strict=False):
+            scores = model(nbdl.tensor(inputs)).reshape(-1, tokenizer.size)
+            loss = ops.cross_entropy(scores, nbdl.tensor(targets.reshape(-1)))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+
+    nbdl.manual_seed(0)
+    return trained(blank_writer(tokenizer.size), read, text), tokenizer
 
 
 def predict(model: models.GPT, tokens: nbdl.Tensor) -> dict[str, nbdl.Tensor]:
