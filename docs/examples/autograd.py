@@ -49,9 +49,7 @@ def run_backward(root, gradient):
         outgoing = node.op.backward(node, incoming.pop(node))
         outgoing = outgoing if isinstance(outgoing, tuple) else (outgoing,)
         for edge, array in zip(node.edges, outgoing, strict=True):
-            if isinstance(
-                edge, tuple
-            ):  # another node: its sum is complete when all have come
+            if isinstance(edge, tuple):  # its sum is complete when all have come
                 below, _ = edge
                 incoming[below] = incoming[below] + array if below in incoming else array
                 uses[below] -= 1
