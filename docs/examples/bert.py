@@ -141,6 +141,37 @@ print(f"seeing the left only   {np.mean(told(rows, left, own) == targets):6.1%}"
 # --8<-- [end:left]
 
 
+# --8<-- [start:gradient]
+scores = bert(nbdl.from_numpy(shown), nbdl.from_numpy(shown != PAD))
+scores.retain_grad()
+flat = scores.reshape(-1, SPECIAL + 26)[nbdl.from_numpy(places)]
+ops.cross_entropy(flat, nbdl.from_numpy(targets)).backward()
+gradient = scores.grad.numpy().reshape(-1, SPECIAL + 26)
+
+shares = np.exp(flat.detach().numpy())
+shares /= shares.sum(axis=1, keepdims=True)
+by_hand = (shares - np.eye(SPECIAL + 26)[targets]) / len(places)
+elsewhere = np.delete(gradient, places, axis=0)
+print(
+    f"at the chosen places, largest difference {abs(gradient[places] - by_hand).max():.0e}"
+)
+print(f"at the others, largest gradient {abs(elsewhere).max():.0e}")
+# --8<-- [end:gradient]
+assert abs(gradient[places] - by_hand).max() < 1e-6
+
+# --8<-- [start:places]
+both = told(shown, shown != PAD, places) == targets
+behind = told(rows, left, own) == targets
+column = places % 12  # the how-many-eth letter of its word
+by_place = {
+    name: [right[column == letter].mean() for letter in range(1, 9)]
+    for name, right in (("both sides", both), ("left only", behind))
+}
+for name, shares in by_place.items():
+    print(f"{name:11}", "  ".join(f"{share:4.0%}" for share in shares))
+# --8<-- [end:places]
+
+
 # --8<-- [start:fill]
 def fill(question):
     """The likeliest letters for the _ of a word."""
