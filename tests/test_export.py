@@ -200,6 +200,25 @@ def test_models_compute_the_same(site: tuple[Path, Training, Any], name: str) ->
 
 
 @pytest.mark.wasm
+def test_bit_for_bit_where_nothing_is_fused(tmp_path: Path) -> None:
+    """Single operations, forward and backward, and a step of SGD without momentum from them."""
+
+    def run(x: nbdl.Tensor, y: nbdl.Tensor) -> dict[str, nbdl.Tensor]:
+        x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+        z = ops.relu(x * y) / (y.abs() + 1.5)
+        z.sum().backward()
+        return {"z": z.detach(), "dx": x.grad, "dy": y.grad, "highest": z.detach().amax(-1)}
+
+    x, y = floats(6, 37), floats(6, 37)
+    wasm.export(tmp_path, "exact", {"run": trace(run, x, y, names=["x", "y"])})
+    found = Host(tmp_path, "exact").run("run", x=x, y=y)
+    wanted = run(nbdl.from_numpy(x), nbdl.from_numpy(y))
+    assert {*found} == {*wanted}
+    for name, tensor in wanted.items():
+        assert np.array_equal(found[name], tensor.numpy()), name
+
+
+@pytest.mark.wasm
 def test_training_in_webassembly_follows_nbdl(site: tuple[Path, Training, Any]) -> None:
     folder, training, _ = site
     host = Host(folder, "site")
