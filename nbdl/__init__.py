@@ -56,6 +56,7 @@ from nbdl.ops.scan import *
 from nbdl.ops.shape import *
 from nbdl.ops.softmax import log_softmax, softmax
 from nbdl.profiling import detect_anomaly, profile
+from nbdl.runtime.boundary import named_errors as _named_errors
 from nbdl.runtime.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -89,6 +90,11 @@ inf = _math.inf
 nan = _math.nan
 pi = _math.pi
 e = _math.e
+
+
+for _name, _value in list(globals().items()):
+    if _name[0] != "_":
+        globals()[_name] = _named_errors(_value)
 
 
 def __getattr__(name: str) -> _Any:

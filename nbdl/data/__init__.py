@@ -33,6 +33,7 @@ from nbdl.data.dataset import (
 )
 from nbdl.data.download import download
 from nbdl.data.errors import (
+    BOUNDARY,
     ArchiveError,
     AudioFormatError,
     ChecksumError,
@@ -185,3 +186,13 @@ __all__ = [
     "windows",
     "without_package_names",
 ]
+
+for _name in __all__:
+    _value = globals()[_name]
+    if not isinstance(_value, type):
+        globals()[_name] = BOUNDARY.function(_value)
+    elif not issubclass(_value, DataError):
+        BOUNDARY.constructor(_value)
+        for _method in ("encode", "decode", "__getitem__", "__call__"):
+            if _method in vars(_value):
+                setattr(_value, _method, BOUNDARY.function(vars(_value)[_method]))

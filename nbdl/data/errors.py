@@ -3,6 +3,8 @@
 They are ordinary `ValueError`s, because this floor imports nothing of the rest of nbdl.
 """
 
+from nbdl.boundary import Boundary
+
 
 class DataError(ValueError):
     """Base of all data errors. Reads as one sentence: `argument: expected ..., got ...`.
@@ -79,3 +81,13 @@ class ArchiveError(DataFileError):
 
 class DownloadError(DataError):
     """A file could not be fetched. The message says what else can be done."""
+
+
+def _refused(function: str, about_types: bool, arguments: str, said: str) -> DataError:
+    return DataArgumentError(
+        function, "arguments it can take" if about_types else "values it can take", f"{arguments} ({said})"
+    )
+
+
+BOUNDARY = Boundary(DataError, DataArgumentError, _refused)
+"""What the public functions of this floor raise: `DataError`s."""

@@ -33,7 +33,7 @@ def read_idx(path: str | Path, largest: int = LARGEST) -> np.ndarray:
         DataFileError: The file is missing, is no IDX file, is truncated, damaged or too long, or the array too large.
     """
     try:
-        with open(path, "rb") as raw:
+        with Path(path).open("rb") as raw:
             compressed = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
             if not compressed:

@@ -130,6 +130,11 @@ class MaskingLoader:
         seed: int = 0,
         always: bool = False,
     ) -> None:
+        if np.ndim(windows) != 2:
+            raise DataArgumentError("windows", "an array of two dimensions", f"{np.ndim(windows)} of them")
+        for name, value in (("mask", mask), ("size", size), ("special", special)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise DataArgumentError(name, "a whole number", repr(value))
         self._order = DataLoader(ArrayDataset(windows), batch_size, shuffle=not always, seed=seed)
         self.share, self.mask, self.size, self.special, self.always = share, mask, size, special, always
 

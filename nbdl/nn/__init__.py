@@ -127,6 +127,7 @@ from nbdl.nn.transformer import (
 )
 from nbdl.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d
 from nbdl.nn.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from nbdl.runtime.boundary import named_constructor, named_errors
 
 __all__ = [
     "CELU",
@@ -277,5 +278,11 @@ __all__ = [
     "summary",
     "utils",
 ]
+
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        named_constructor(globals()[_name])
+for _name in [name for name in vars(init) if name.endswith("_") and name[0] != "_"]:
+    setattr(init, _name, named_errors(vars(init)[_name]))
 
 sys.modules[f"{__name__}.functional"] = functional  # so that `import nbdl.nn.functional as F` works

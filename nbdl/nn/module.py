@@ -10,6 +10,7 @@ import numpy as np
 from nbdl.autograd import RemovableHandle, Tensor
 from nbdl.nn import hooks, state
 from nbdl.nn.parameter import Buffer, Parameter
+from nbdl.runtime.boundary import name_error
 from nbdl.runtime.checks import FLOATS
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, StateError
 
@@ -59,9 +60,15 @@ class Module:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
-            return self.forward(*args, **kwargs)
-        return self._hooks.call(self, args, kwargs)
+        try:
+            if self._hooks is None:
+                return self.forward(*args, **kwargs)
+            return self._hooks.call(self, args, kwargs)
+        except Exception as error:
+            named = name_error(error, self.forward, args, kwargs)
+            if named is None:
+                raise
+            raise named from error
 
     # ---------------------------------------------------------------- attributes
 

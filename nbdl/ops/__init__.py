@@ -5,6 +5,8 @@ Each family is one file, read from equation to kernel. `METHODS` says which func
 
 from __future__ import annotations
 
+import inspect
+import sys
 from typing import Any
 
 from nbdl.autograd import Tensor
@@ -38,6 +40,7 @@ from nbdl.ops.rotary import rotary_embedding  # noqa: F401
 from nbdl.ops.scan import *  # noqa: F403
 from nbdl.ops.shape import *  # noqa: F403
 from nbdl.ops.softmax import log_softmax, softmax, softmax2d, softmin  # noqa: F401
+from nbdl.runtime.boundary import named_errors
 
 METHODS: dict[str, Any] = {
     # elementwise
@@ -173,4 +176,17 @@ METHODS: dict[str, Any] = {
 }
 
 for _name, _function in METHODS.items():
-    setattr(Tensor, _name, _function)
+    setattr(Tensor, _name, _function if _name in operators.OPERATORS else named_errors(_function))
+
+for _name, _function in list(vars(Tensor).items()):
+    if _name[0] != "_":
+        setattr(Tensor, _name, named_errors(_function))
+
+# Whoever calls from outside gets named errors; calls between the families, bound before this, take the short way.
+_PUBLIC = [name for name, value in list(globals().items()) if name[0] != "_" and inspect.isfunction(value)]
+for _module in [module for name, module in sys.modules.items() if name.rpartition(".")[0] == __name__]:
+    for _name in getattr(_module, "__all__", _PUBLIC):
+        _function = vars(_module).get(_name)
+        if hasattr(_module, "__all__") or _function is globals()[_name]:  # a kernel's own `exp` is another function
+            setattr(_module, _name, named_errors(_function))
+globals().update({name: named_errors(globals()[name]) for name in _PUBLIC})

@@ -8,6 +8,7 @@ from nbdl.optim.clipping import clip_grad_norm_, clip_grad_value_
 from nbdl.optim.optimizer import Optimizer
 from nbdl.optim.scaling import GradScaler
 from nbdl.optim.sgd import SGD
+from nbdl.runtime.boundary import named_constructor, named_errors
 
 __all__ = [
     "SGD",
@@ -26,3 +27,10 @@ __all__ = [
     "get_swa_multi_avg_fn",
     "lr_scheduler",
 ]
+
+for _name in __all__:
+    _value = globals()[_name]
+    if isinstance(_value, type):
+        named_constructor(_value)
+    else:
+        globals()[_name] = named_errors(_value)

@@ -3,6 +3,7 @@
     python -m tests.mutation                    every mutant of mutants.py
     python -m tests.mutation --only softmax     those whose file, kind or tests contain the word
     python -m tests.mutation --jobs 2           two at a time
+    python -m tests.mutation --json FILE        keep the outcomes in a file, and go on where an earlier run stopped
 
 Each mutant is planted in a copy of the package; the tests named beside it, a part of `make test`, then run against the
 copy. A mutant is caught when they fail, crash or hang. First the same tests run without a bug, and must pass. The copy
@@ -16,7 +17,10 @@ from __future__ import annotations
 import argparse
 import collections
 import compileall
+import datetime
 import difflib
+import hashlib
+import json
 import os
 import py_compile
 import queue
@@ -192,14 +196,70 @@ def print_summary(outcomes: dict[Mutant, Outcome]) -> None:
     row("all", None)
 
 
+# ---------------------------------------------------------------- outcomes that stay
+
+
+def key(mutant: Mutant) -> str:
+    """What tells an outcome's mutant again: change and tests, not its place in the list."""
+    text = "\0".join((mutant.file, mutant.old, mutant.new, mutant.tests))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_outcomes(file: Path | None) -> dict[str, Outcome]:
+    """The outcomes of an earlier run, by key."""
+    if file is None or not file.exists():
+        return {}
+    return {name: Outcome(*values) for name, values in json.loads(file.read_text())["outcomes"].items()}
+
+
+def store(file: Path, outcomes: dict[Mutant, Outcome], kernels: dict[Mutant, str]) -> None:
+    """Counts, survivors with their reasons, and the outcome of each mutant."""
+    caught = sum(outcome.caught for outcome in outcomes.values())
+    families: dict[str, list[int]] = {}
+    for mutant, outcome in outcomes.items():
+        row = families.setdefault(mutant.family, [0, 0])
+        row[0] += outcome.caught
+        row[1] += 1
+    document = {
+        "name": "mutation",
+        "bar": "at least 300 planted bugs in all kernel families, at least 95 % caught",
+        "date": datetime.date.today().isoformat(),
+        "planted": len(outcomes),
+        "caught": caught,
+        "share": round(caught / max(len(outcomes), 1), 4),
+        "passed": len(outcomes) >= 300 and caught >= WANTED * len(outcomes),
+        "families": dict(sorted(families.items())),
+        "survivors": [
+            {
+                "file": mutant.file,
+                "kernel": kernels[mutant],
+                "kind": mutant.kind,
+                "change": change(mutant),
+                "reason": mutant.reason,
+            }
+            for mutant, outcome in outcomes.items()
+            if not outcome.caught
+        ],
+        "outcomes": {key(m): [o.caught, o.by, round(o.seconds, 1)] for m, o in outcomes.items()},
+    }
+    file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     assert __doc__
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="only mutants whose file, kind or tests contain this")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep outcomes here, and go on from those in it")
     options = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if options.only in f"{mutant.file} {mutant.kind} {mutant.tests}"]
-    outcomes: dict[Mutant, Outcome] = {}
+    known = load_outcomes(options.json)
+    outcomes = {mutant: known[key(mutant)] for mutant in MUTANTS if key(mutant) in known}
+    every = {mutant: mutant.kernel((ROOT / mutant.file).read_text()) for mutant in outcomes}
+    chosen = [
+        mutant
+        for mutant in MUTANTS
+        if mutant not in outcomes and options.only in f"{mutant.file} {mutant.kind} {mutant.tests}"
+    ]
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -208,7 +268,7 @@ def main() -> int:
         sources = {mutant: (first / mutant.file).read_text() for mutant in chosen}
         for mutant, source in sources.items():
             mutant.planted(source)  # raises now rather than in the middle if its text is gone
-        kernels = {mutant: mutant.kernel(source) for mutant, source in sources.items()}
+        kernels = {**every, **{mutant: mutant.kernel(source) for mutant, source in sources.items()}}
         check_without_bugs(first, cache, chosen)
         idle: queue.SimpleQueue[Path] = queue.SimpleQueue()
         idle.put(first)
@@ -226,15 +286,17 @@ def main() -> int:
             for number, (mutant, outcome) in enumerate(zip(chosen, pool.map(attempt, chosen), strict=True), 1):
                 outcomes[mutant] = outcome
                 print_outcome(number, len(chosen), mutant, kernels[mutant], outcome)
+                if options.json:
+                    store(options.json, outcomes, kernels)
     caught = sum(outcome.caught for outcome in outcomes.values())
     print_summary(outcomes)
     for mutant, outcome in outcomes.items():
         if not outcome.caught:
             print("\n  ".join([f"\nsurvivor: {mutant.file}: {kernels[mutant]}", *change(mutant), mutant.tests]))
-    share = caught / max(len(chosen), 1)
+    share = caught / max(len(outcomes), 1)
     minutes = (time.perf_counter() - start) / 60
-    print(f"\n{caught} of {len(chosen)} planted bugs caught ({share:.1%}), {minutes:.1f} minutes")
-    return 0 if chosen and share >= WANTED else 1
+    print(f"\n{caught} of {len(outcomes)} planted bugs caught ({share:.1%}), {minutes:.1f} minutes")
+    return 0 if outcomes and share >= WANTED else 1
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Mutant:
         new: The text that replaces it.
         kind: One of KINDS.
         tests: What to run: a test file, with ` -k EXPRESSION` to choose from it.
+        reason: Why it survives, where no test can tell it from the right kernel.
     """
 
     file: str
@@ -35,6 +36,7 @@ class Mutant:
     new: str
     kind: str
     tests: str
+    reason: str = ""
 
     @property
     def family(self) -> str:

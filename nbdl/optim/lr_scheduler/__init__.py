@@ -32,6 +32,7 @@ from nbdl.optim.lr_scheduler.factors import (
     PolynomialLR,
     StepLR,
 )
+from nbdl.runtime.boundary import named_constructor
 
 __all__ = [
     "ConstantLR",
@@ -48,3 +49,6 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+for _name in __all__:
+    named_constructor(globals()[_name])

@@ -167,7 +167,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         self.start_factor = check_number("start_factor", start_factor, 0, 1, open_low=True)
         self.end_factor = check_number("end_factor", end_factor, 0, 1)
-        self.total_iters = total_iters
+        self.total_iters = check_number("total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
