@@ -16,7 +16,7 @@ def listing(*objects: Any) -> str:
 
 
 def _block(item: Any) -> str:
-    function = getattr(item, "py_func", item)  # a kernel's plain Python function
+    function = inspect.unwrap(getattr(item, "py_func", item))  # a kernel's plain Python function, or what is wrapped
     lines, first = inspect.getsourcelines(function)
     path = Path(inspect.getsourcefile(function) or "").resolve()
     where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
