@@ -118,7 +118,7 @@ def test_what_a_graph_cannot_hold_is_refused():
             with pytest.raises(nbdl.DeviceError, match=what):
                 nbdl.cuda.graph(function)(x)
         assert weight.grad is None
-        with pytest.raises(nbdl.DeviceError, match="argument 0: .* on the CPU"):
+        with pytest.raises(nbdl.DeviceError, match=r"argument 0: .* on the CPU"):
             nbdl.cuda.graph(lambda x: x)(nbdl.ones(2))
         assert (x + x).tolist() == [2.0, 4.0]  # and nothing stays behind
 

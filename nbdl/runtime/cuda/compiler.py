@@ -116,8 +116,6 @@ def load(function: Any, arguments: tuple[Any, ...]) -> Any:
     """The driver's function of a kernel for arguments like these, compiled and loaded."""
     compiled = kernel(function.py_func).compile(argument_types(arguments))
     loaded = compiled._codelibrary.get_cufunc()
-    if hasattr(loaded.module, "initialized"):
-        compiled.initialize_once(loaded.module)
     from cuda.bindings import driver as api
 
     error, handle = api.cuKernelGetFunction(loaded.handle)
