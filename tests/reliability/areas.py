@@ -1,8 +1,20 @@
 """All promises, by name."""
 
-from tests.reliability import bad_input, cache, files, large, memory, numerics, packages, processes, saving, soak
+from tests.reliability import (
+    bad_input,
+    bounds,
+    cache,
+    files,
+    large,
+    memory,
+    numerics,
+    packages,
+    processes,
+    saving,
+    soak,
+)
 
 AREAS = {
     module.AREA.name: module.AREA
-    for module in (bad_input, files, saving, cache, processes, memory, numerics, large, packages, soak)
+    for module in (bad_input, bounds, files, saving, cache, processes, memory, numerics, large, packages, soak)
 }
