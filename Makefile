@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly gradcheck-report reliability mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly gradcheck-report reliability bounds mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make nightly    the gradient checks with fresh seeds and 10,000 cases an op"
 	@echo "make reliability  damaged files, crashes, processes, memory, numbers, packages: every promise in full"
 	@echo "make wasm       compile kernels to WebAssembly and run them"
+	@echo "make bounds     every operation with every index of its kernels checked"
 	@echo "make mutants    plant bugs in kernels, one at a time, and count how many the tests catch"
 	@echo "make clean      remove everything that make made"
 
@@ -123,6 +124,9 @@ nightly: $(READY)/core $(READY)/dev
 # long training. `make reliability AREAS="files saving"` proves some of them.
 reliability: $(READY)/core $(READY)/dev
 	$(BIN)/python -m tests.reliability $(AREAS)
+
+bounds: $(READY)/core $(READY)/dev
+	$(BIN)/python -m tests.reliability bounds
 
 gradcheck-report: $(READY)/core $(READY)/dev
 	$(BIN)/nbdl gradcheck --examples 100 --json docs/reports/gradcheck.json
