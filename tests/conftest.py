@@ -50,7 +50,7 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One Chromium for all tests of a process, driven by Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="NOT CHECKED: the site group is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="NOT CHECKED: the browser group is not installed")
     if CHROMIUM is None:
         pytest.skip("NOT CHECKED: no Chromium on this machine")
     with playwright.sync_playwright() as driver:

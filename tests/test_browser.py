@@ -54,7 +54,7 @@ AUDIT = """async rules => {
 @pytest.fixture(scope="module")
 def walker(browser: Any, address: str) -> Iterator[tuple[Any, list[str]]]:
     """One page for the whole walk, with axe-core in it, and the list of its faults."""
-    axe = pytest.importorskip("axe_playwright_python", reason="NOT CHECKED: the site group is not installed")
+    axe = pytest.importorskip("axe_playwright_python", reason="NOT CHECKED: the browser group is not installed")
     context = browser.new_context(viewport=DESKTOP)
     context.set_default_timeout(120_000)
     context.add_init_script(path=Path(axe.__file__).parent / "axe.min.js")
