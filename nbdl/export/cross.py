@@ -337,7 +337,7 @@ class _Entries:
             wanted = self.context.get_value_type(kind)
             if wanted.width == 32:
                 return value
-            return builder.sext(value, wanted) if kind.signed else builder.zext(value, wanted)
+            return builder.sext(value, wanted) if kind in types.signed_domain else builder.zext(value, wanted)
         return value
 
 
@@ -347,6 +347,30 @@ def _boundary_type(kind: types.Type) -> ir.Type:
 
 
 # ---------------------------------------------------------------- the module
+
+_OUTSIDE = r"""
+; Whether some of `count` ids are neither in [lowest, lowest + span] nor `also`.
+define i1 @nbdl_outside_intBITS(ptr %ids, i32 %count, iBITS %lowest, iBITS %span, iBITS %also) noinline {
+entry:
+  br label %check
+check:
+  %k = phi i32 [ 0, %entry ], [ %next, %look ]
+  %more = icmp ult i32 %k, %count
+  br i1 %more, label %look, label %done
+look:
+  %place = getelementptr iBITS, ptr %ids, i32 %k
+  %id = load iBITS, ptr %place
+  %above = sub iBITS %id, %lowest
+  %fits = icmp ule iBITS %above, %span
+  %other = icmp eq iBITS %id, %also
+  %fine = or i1 %fits, %other
+  %next = add i32 %k, 1
+  br i1 %fine, label %check, label %done
+done:
+  %found = phi i1 [ false, %check ], [ true, %look ]
+  ret i1 %found
+}
+"""
 
 _RUNTIME = r"""
 @__heap_base = external global i8
@@ -386,48 +410,6 @@ define void @nbdl_release() {
 }
 define void @NRT_incref(ptr %array) alwaysinline { ret void }
 define void @NRT_decref(ptr %array) alwaysinline { ret void }
-
-; Whether some of `count` ids are neither in [lowest, lowest + span] nor `also`.
-define i1 @nbdl_outside_int64(ptr %ids, i32 %count, i64 %lowest, i64 %span, i64 %also) noinline {
-entry:
-  br label %check
-check:
-  %k = phi i32 [ 0, %entry ], [ %next, %look ]
-  %more = icmp ult i32 %k, %count
-  br i1 %more, label %look, label %done
-look:
-  %place = getelementptr i64, ptr %ids, i32 %k
-  %id = load i64, ptr %place
-  %above = sub i64 %id, %lowest
-  %fits = icmp ule i64 %above, %span
-  %other = icmp eq i64 %id, %also
-  %fine = or i1 %fits, %other
-  %next = add i32 %k, 1
-  br i1 %fine, label %check, label %done
-done:
-  %found = phi i1 [ false, %check ], [ true, %look ]
-  ret i1 %found
-}
-define i1 @nbdl_outside_int32(ptr %ids, i32 %count, i32 %lowest, i32 %span, i32 %also) noinline {
-entry:
-  br label %check
-check:
-  %k = phi i32 [ 0, %entry ], [ %next, %look ]
-  %more = icmp ult i32 %k, %count
-  br i1 %more, label %look, label %done
-look:
-  %place = getelementptr i32, ptr %ids, i32 %k
-  %id = load i32, ptr %place
-  %above = sub i32 %id, %lowest
-  %fits = icmp ule i32 %above, %span
-  %other = icmp eq i32 %id, %also
-  %fine = or i1 %fits, %other
-  %next = add i32 %k, 1
-  br i1 %fine, label %check, label %done
-done:
-  %found = phi i1 [ false, %check ], [ true, %look ]
-  ret i1 %found
-}
 
 ; A view of contiguous memory in another shape: its strides, from the last dimension on. 0 where memory is no such.
 define i32 @numba_attempt_nocopy_reshape(i64 %rank, ptr %shape, ptr %strides, i64 %new_rank, ptr %new_shape,
@@ -568,7 +550,9 @@ def _optimized(entries: _Entries, exported: list[str], programs: Collection[str]
     module = _parse(str(entries.module))
     for library in entries.libraries:
         module.link_in(_parse(str(library._get_module_for_linking())))
-    module.link_in(llvm.parse_assembly(header + _RUNTIME))
+    module.link_in(
+        llvm.parse_assembly(header + _RUNTIME + "".join(_OUTSIDE.replace("BITS", bits) for bits in ("32", "64")))
+    )
     for variable in module.global_variables:
         if variable.linkage == llvm.Linkage.common:  # WebAssembly has none
             variable.linkage = "internal"

@@ -1,6 +1,6 @@
 // Optimizers race down the losses of three small models. Losses, gradients and steps are nbdl's kernels; here is the map.
 import { begin, button, choice, element, onScheme, wordsOf } from "./figure.mjs";
-import { field, written } from "./plot.mjs";
+import { everyFrame, field, written } from "./plot.mjs";
 import { Batches, Generator, Optimizer } from "./training.mjs";
 
 const WORDS = wordsOf({
@@ -178,15 +178,14 @@ class Race {
     }
     this.running = true;
     this.go.textContent = WORDS.pause;
-    const frame = () => {
-      if (!this.running) return;
+    everyFrame(() => {
+      if (!this.running) return false;
       this.advance();
       if (this.taken % MOST === 0) this.stop();
       this.judge();
       this.draw();
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
+      return this.running;
+    });
   }
 
   under(event) {

@@ -2,7 +2,7 @@
 // numbers are nbdl's kernels'; here are the points, the controls and the picture.
 import { begin, button, choice, element, onScheme, wordsOf } from "./figure.mjs";
 import { Network, Pass, Training } from "./network.mjs";
-import { field, written } from "./plot.mjs";
+import { everyFrame, field, written } from "./plot.mjs";
 import { Batches, Generator } from "./training.mjs";
 
 const WORDS = wordsOf({
@@ -198,9 +198,15 @@ class Playground {
   once() {
     this.stop();
     if (!this.isReady) return;
+    this.train();
+  }
+
+  // An epoch, and what it made of the map.
+  train() {
     this.learn();
     this.judge();
     this.draw();
+    if (!Number.isFinite(this.loss)) this.stop();
   }
 
   stop() {
@@ -216,15 +222,10 @@ class Playground {
     }
     this.running = true;
     this.go.textContent = WORDS.pause;
-    const frame = () => {
-      if (!this.running) return;
-      this.learn();
-      this.judge();
-      this.draw();
-      if (!Number.isFinite(this.loss)) { this.stop(); return; }
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
+    everyFrame(() => {
+      if (this.running) this.train();
+      return this.running;
+    });
   }
 
   under(event) {

@@ -20,3 +20,8 @@ export function written(number, digits = 4) {
   const far = Math.abs(rounded) >= 1e5 || (rounded && Math.abs(rounded) < 1e-3);
   return (far ? rounded.toExponential(digits - 2) : String(rounded)).replaceAll("-", "−");
 }
+
+// Takes a step in every frame, for as long as the step says so.
+export function everyFrame(step) {
+  requestAnimationFrame(() => { if (step()) everyFrame(step); });
+}
