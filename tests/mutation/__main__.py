@@ -22,6 +22,7 @@ import difflib
 import hashlib
 import json
 import os
+import platform
 import py_compile
 import queue
 import re
@@ -223,10 +224,15 @@ def store(file: Path, outcomes: dict[Mutant, Outcome], kernels: dict[Mutant, str
     document = {
         "name": "mutation",
         "bar": "at least 300 planted bugs in all kernel families, at least 95 % caught",
+        "figures": {
+            "bugs in the list": len(MUTANTS),
+            "planted and tested": len(outcomes),
+            "caught": caught,
+            "survivors": len(outcomes) - caught,
+        },
+        "seconds": round(sum(outcome.seconds for outcome in outcomes.values())),
         "date": datetime.date.today().isoformat(),
-        "planted": len(outcomes),
-        "caught": caught,
-        "share": round(caught / max(len(outcomes), 1), 4),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "passed": len(outcomes) >= 300 and caught >= WANTED * len(outcomes),
         "families": dict(sorted(families.items())),
         "survivors": [
