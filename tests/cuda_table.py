@@ -83,7 +83,8 @@ def key(use: ptx.Use) -> str:
     """A kernel and its argument types, in few words: `ops.softmax.softmax_forward(float32[2] float32[2])`."""
     kernel, types = use
     module = kernel.cpu.py_func.__module__.removeprefix("nbdl.")
-    return f"{module}.{kernel.name}({' '.join(_type(item) for item in types)})"
+    name = kernel.cuda.py_func.__name__.strip("_").removesuffix("_cuda")
+    return f"{module}.{name}({' '.join(_type(item) for item in types)})"
 
 
 def _type(item: object) -> str:
