@@ -66,6 +66,7 @@ def test_numbers():
 
 
 def test_processes():
+    assert processes.run(processes.FORK) == "0"
     assert processes.run(processes.THREADED, "40") == "0"
 
 

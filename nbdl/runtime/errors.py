@@ -50,7 +50,7 @@ class NumericalError(NbdlError, ArithmeticError):
 
 
 class StateError(NbdlError, KeyError, RuntimeError):
-    """A state dict lacks entries or has unexpected ones."""
+    """A state dict lacks entries or has unexpected ones, or something is not possible in the present state."""
 
     def __str__(self) -> str:  # KeyError would print the repr, quotes and \\n included
         return str(self.args[0]) if self.args else ""

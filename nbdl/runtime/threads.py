@@ -14,17 +14,30 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from nbdl.runtime.errors import ArgumentError
+from nbdl.runtime.errors import ArgumentError, StateError
 
 _threads = numba.config.NUMBA_NUM_THREADS
 _pool_started = False
+_forked = False
 
 
 def set_num_threads(threads: int) -> None:
-    """Sets how many threads a kernel may use, from 1 up. Results do not depend on it."""
+    """Sets how many threads a kernel may use, from 1 up. Results do not depend on it.
+
+    A process that was forked from one whose kernels have run has one thread: a fork brings no others along.
+
+    Raises:
+        ArgumentError: The number is no integer of at least 1.
+        StateError: More than one thread in a forked process.
+    """
     global _threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ArgumentError(f"threads: expected an integer of at least 1, got {threads!r}")
+    if threads > 1 and _forked:
+        raise StateError(
+            f"threads: expected 1 in a process forked from one that has computed, got {threads}: a fork brings no "
+            "other threads along; start the process by multiprocessing's method 'spawn' to use more"
+        )
     _threads = threads
 
 
@@ -46,6 +59,16 @@ def start_pool() -> None:
     _launch_threads()
     _pool_started = True
 
+
+def _after_fork() -> None:
+    """The child computes on its only thread, with the same results; to wait for the parent's would be for ever."""
+    global _threads, _forked
+    if _pool_started:
+        _threads, _forked = 1, True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _POINTER = ir.IntType(8).as_pointer()
 _INT = ir.IntType(64)
