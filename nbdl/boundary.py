@@ -26,18 +26,26 @@ import numpy as np
 
 _FOREIGN: tuple[type[Exception], ...] = (
     *(TypeError, AttributeError, ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError),
-    *(AssertionError, RecursionError, SystemError),
+    *(AssertionError, RecursionError, SystemError, NotImplementedError),
 )
-_PLACES = (*(str(Path(file).parent) for file in (__file__, np.__file__)), "<")
+_PLACES = (*(str(Path(file).parent) for file in (__file__, np.__file__)), "<frozen ")
+_PACKAGES = ("nbdl", "numpy", "numba", "llvmlite")
 _COMPILER = ("/numba/", "/llvmlite/")
 _STANDARD_LIBRARY = str(Path(inspect.__file__).parent)
 
 
-def _is_inside(file: str) -> bool:
+def _is_inside(frame: types.FrameType) -> bool:
     """Whether code of nbdl, of what it is made of or of the standard library: an error there comes from arguments."""
-    if file.startswith(_PLACES) or any(part in file for part in _COMPILER):
+    file = frame.f_code.co_filename
+    if file.startswith(_PLACES) or _is_compiler(file):
         return True
+    if file.startswith("<"):  # made of a text: by a package, or in the caller's interpreter
+        return str(frame.f_globals.get("__name__")).split(".")[0] in _PACKAGES
     return file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
+
+
+def _is_compiler(file: str) -> bool:
+    return any(part in file for part in _COMPILER)
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,10 @@ class Boundary:
             return None  # the call itself does not fit the function's signature: Python says so well
         while trace.tb_next is not None:
             trace = trace.tb_next
-            if not _is_inside(trace.tb_frame.f_code.co_filename):
+            if not _is_inside(trace.tb_frame):
                 return None
+        if isinstance(error, NotImplementedError) and not _is_compiler(trace.tb_frame.f_code.co_filename):
+            return None  # a method that subclasses are to define
         try:
             signature = inspect.signature(function)
             bound = signature.bind(*arguments, **options)
@@ -104,7 +114,7 @@ class Boundary:
                 if not _fits(member, hint):
                     return self.wrong_type(name, _spelled(spelled.get(name, hint)), _kind(member))
         listed = ", ".join(f"{name}={_kind(value)}" for name, value in bound.arguments.items() if name != "self")
-        about_types = isinstance(error, (TypeError, AttributeError, *self.foreign))
+        about_types = isinstance(error, (TypeError, AttributeError, NotImplementedError, *self.foreign))
         return self.refused(title, about_types, listed, " ".join(str(error).split())[:200])
 
 

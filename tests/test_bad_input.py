@@ -100,6 +100,23 @@ def test_what_the_caller_wrote_passes_unchanged():
     assert not isinstance(caught.value, NbdlError)
 
 
+def test_what_the_caller_typed_in_passes_unchanged():
+    """Code without a file, as an interpreter or a notebook runs it."""
+    scope = {"nn": nn, "__name__": "__main__"}
+    exec("class Own(nn.Module):\n    def forward(self, x):\n        return {}['key']", scope)
+    with pytest.raises(KeyError, match="key") as caught:
+        scope["Own"]()(nbdl.ones(2))
+    assert not isinstance(caught.value, NbdlError)
+    with pytest.raises(NotImplementedError, match="forward"):
+        nn.Module()(1)
+
+
+def test_what_the_compiler_does_not_know_is_named():
+    half = nbdl.ones(3).to(nbdl.float16)
+    with pytest.raises(NbdlError, match=r"unique: cannot take input=Tensor float16\[3\]"):
+        nbdl.unique(half)
+
+
 def test_named_functions_stay_themselves():
     assert nbdl.relu is ops.relu and named_errors(ops.relu) is ops.relu
     assert ops.relu.__name__ == "relu" and ops.relu.__module__ == "nbdl.ops.activation.rectifiers"
