@@ -18,6 +18,12 @@ import pytest
 from nbdl import data
 from nbdl.data import RandomStream
 
+
+def short(value):
+    """Contents of files in the name of a test: compressed ones hold the time, and differ in each process."""
+    return "contents" if isinstance(value, bytes) else None
+
+
 # ---------------------------------------------------------------- augmentation
 
 IMAGES = np.arange(4 * 2 * 5 * 6, dtype=np.float32).reshape(4, 2, 5, 6) + 1
@@ -201,6 +207,7 @@ def test_idx_brings_arrays_back(tmp_path, dtype, code, compress):
         (gzip.compress(b"\0" * 10**6), "expected an IDX file"),
         (gzip.compress(idx(PIXELS) + b"\0" * 10**7), "got more"),
     ],
+    ids=short,
 )
 def test_idx_faults_are_named(tmp_path, contents, message):
     (tmp_path / "file").write_bytes(contents)
@@ -449,6 +456,7 @@ def test_unpack(tmp_path, pack):
         (b"neither", "damaged"),
         (b"", "damaged"),
     ],
+    ids=short,
 )
 def test_bad_archives_leave_nothing_behind(tmp_path, contents, message):
     (tmp_path / "inner").mkdir()
