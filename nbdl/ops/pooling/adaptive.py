@@ -25,6 +25,9 @@ from nbdl.runtime.errors import ArgumentError
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"]
 
+MOST_WINDOWS = 2**48
+"""More than any memory holds; products with it still fit into 64 bits."""
+
 # ---------------------------------------------------------------- reference
 
 
@@ -75,7 +78,7 @@ def _windows(input: Tensor, output_size: Any, dims: int) -> tuple[Windows, ...]:
     else:
         wanted = (output_size,) * dims
     windows = [
-        adaptive_windows(size, size if count is None else check_int("output_size", count, 0))
+        adaptive_windows(size, size if count is None else check_int("output_size", count, 0, MOST_WINDOWS))
         for size, count in zip(input.shape[-dims:], wanted, strict=True)
     ]
     return tuple(lines_as_images(windows))

@@ -222,6 +222,7 @@ def adaptive_refusals(dims: int) -> tuple[Refusal, ...]:
     """What adaptive windows refuse."""
     return (
         Refusal(lambda: {"input": ones(dims), "output_size": -1}, ArgumentError, "output_size"),
+        Refusal(lambda: {"input": ones(dims), "output_size": 2**63 - 1}, ArgumentError, "output_size"),
         Refusal(lambda: {"input": ones(dims), "output_size": 1.0}, ArgumentTypeError, "output_size"),
         Refusal(lambda: {"input": ones(dims), "output_size": (1, 1, 1)}, ArgumentError, "output_size"),
         Refusal(lambda: {"input": np.ones(dims * (3,)), "output_size": 1}, ShapeError, "input"),
