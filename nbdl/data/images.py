@@ -40,8 +40,9 @@ class ImageFolder(Dataset):
 
     Example:
         >>> from PIL import Image
-        >>> Image.new("RGB", (40, 30), "white").save("white.png")
-        >>> ImageFolder(".", size=16)
+        >>> Path("pictures").mkdir()
+        >>> Image.new("RGB", (40, 30), "white").save("pictures/white.png")
+        >>> ImageFolder("pictures", size=16)
         ImageFolder(1 image, 3 x 16 x 16)
     """
 
@@ -100,9 +101,9 @@ class ImageClassFolder(Dataset):
     Example:
         >>> from PIL import Image
         >>> for name in ("cat", "dog"):
-        ...     Path(name).mkdir()
-        ...     Image.new("RGB", (40, 30), "white").save(f"{name}/1.png")
-        >>> images = ImageClassFolder(".", size=16)
+        ...     Path("pets", name).mkdir(parents=True)
+        ...     Image.new("RGB", (40, 30), "white").save(f"pets/{name}/1.png")
+        >>> images = ImageClassFolder("pets", size=16)
         >>> images
         ImageClassFolder(2 images, 3 x 16 x 16, 2 classes)
         >>> images.classes, images.labels
