@@ -38,6 +38,9 @@ def run_everything() -> None:
     for spec in all_specs():
         for seed in range(3):
             properties.run(spec, spec.inputs(seeded(seed, layouts=False)), np.float32)
+    ops.softmax(Tensor(np.ones((2, 64), np.float32)), 1)
+    planes, moment = Tensor(np.ones((2, 3, 4, 4), np.float32)), Tensor(np.ones(3, np.float32))
+    ops.batch_norm(planes, moment, moment)
     for name in ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "NAdam"):
         parameter = Tensor(np.ones(10, np.float32), requires_grad=True)
         parameter.grad = Tensor(np.ones(10, np.float32))

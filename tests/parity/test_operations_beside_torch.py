@@ -97,10 +97,14 @@ def test_values_and_gradients(spec: OpSpec) -> None:
     compared = 0
     for seed in range(CASES):
         case = spec.inputs(seeded(seed))
+        if (case.get("scale") or 1) < 0:
+            continue  # PyTorch multiplies both sides by the root of an attention's scale: NaN
         try:
             wanted, wanted_gradients = run_torch(function, spec, case)
         except (RuntimeError, TypeError, IndexError, ValueError):
             continue  # PyTorch takes fewer forms of arguments, and not every empty one
+        if spec.function.__name__ == "nanmedian" and np.isnan(wanted[0]).any():
+            continue  # of NaNs alone any one may be the median, and take the gradient
         compared += 1
         got, gradients = properties.run(spec, case, np.float64)
         assert len(got) == len(wanted)
