@@ -61,6 +61,8 @@ EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 DOWNLOADED = ("concepts/", "do/", "inside/")  # pages with a notebook and a script
 
 _log = get_plugin_logger("nbdl")
+CONTENTS = re.compile(r'<nav class="md-nav" aria-label="([^"]*)">')
+
 _faults: list[str] = []
 _live: set[str] = set()  # the pages with a figure that computes in the browser
 _ran: list[downloads.Ran] = []  # the blocks of the page that is being built
@@ -264,6 +266,9 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     output = link_languages(output, page, config)
     label = "검색" if config.theme["language"] == "ko" else "Search"
     output = output.replace('role="dialog"', f'role="dialog" aria-label="{label}"')
+    # A part of this page's table of contents may be called as a part of the site is: two places need two names.
+    here = "이 페이지" if config.theme["language"] == "ko" else "this page"
+    output = CONTENTS.sub(rf'<nav class="md-nav" aria-label="\1, {here}">', output)
     if found := OUTSIDE.search(output):
         raise PluginError(f"{page.file.src_uri}: the page asks another host: {found[0]}")
     if found := UNDESCRIBED.search(output):
