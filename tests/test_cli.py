@@ -252,7 +252,7 @@ def test_interrupted_saved_resumed(tmp_path, capsys, number, code):
     process = start(*LONG)
     wait_for(lambda: epochs_done() >= 2, process)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == code
     assert error.splitlines()[-1] == (
         "interrupted: saved runs/mlp-digits/checkpoint.safetensors; "
