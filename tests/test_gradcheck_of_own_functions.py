@@ -276,10 +276,6 @@ class Slope(Op):
         return dy * (1 - y * y) * (1 + Slope.error)
 
 
-def slope_spec(reference):
-    return OpSpec(Slope.apply, reference, lambda draw: {"x": draw.array((3, 4), 0.1, 1)}, ("x",))
-
-
 def test_the_complex_step_sees_the_ninth_digit(monkeypatch):
     spec = OpSpec(lambda x: Slope.apply(x), lambda x: np.tanh(x), lambda draw: {"x": draw.array((3, 4))}, ("x",))
     assert check_operation(spec, 30).complex_steps == 3

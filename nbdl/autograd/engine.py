@@ -216,8 +216,7 @@ def _step(
     if incoming is None:
         return [None] * len(node.edges)
     if len(incoming) > 1:
-        with placement.beside(next(array for array in incoming if array is not None)):
-            _fill_missing(node, incoming)
+        _fill_missing(node, incoming)
     if node.hooks is not None:
         for number, hooks in node.hooks.items():
             if incoming[number] is not None:
@@ -246,7 +245,8 @@ def _fill_missing(node: Context, incoming: list[Array | None]) -> None:
     """Zeros for the outputs that the loss does not depend on."""
     for number, (shape, dtype) in enumerate(node.outputs):
         if incoming[number] is None and dtype.kind == "f" and number not in node._non_differentiable:
-            incoming[number] = arrays.full(shape, 0, dtype)
+            with placement.beside(next(array for array in incoming if array is not None)):
+                incoming[number] = arrays.full(shape, 0, dtype)
 
 
 def _call_hooks(hooks: Iterable[Callable[..., Any]], array: Array) -> Array:

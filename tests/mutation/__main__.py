@@ -22,7 +22,6 @@ import difflib
 import hashlib
 import json
 import os
-import platform
 import py_compile
 import queue
 import re
@@ -39,6 +38,7 @@ from pathlib import Path
 from nbdl.runtime.cache import cache_folder
 from tests.mutation.mutant import KINDS, Mutant
 from tests.mutation.mutants import MUTANTS
+from tests.reliability.area import machine
 
 ROOT = Path(__file__).parents[2]
 WANTED = 0.95
@@ -232,7 +232,7 @@ def store(file: Path, outcomes: dict[Mutant, Outcome], kernels: dict[Mutant, str
         },
         "seconds": round(sum(outcome.seconds for outcome in outcomes.values())),
         "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "passed": len(outcomes) >= 300 and caught >= WANTED * len(outcomes),
         "families": dict(sorted(families.items())),
         "survivors": [

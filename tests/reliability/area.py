@@ -37,17 +37,21 @@ class Area:
         """Writes the figures to where the page on reliability reads them."""
         STORED.mkdir(exist_ok=True)
         path = STORED / f"{self.name}.json"
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
         record = {
             "name": self.name,
             "bar": self.bar,
             "figures": figures,
             "seconds": round(seconds),
             "date": datetime.date.today().isoformat(),
-            "machine": machine,
+            "machine": machine(),
         }
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def part(full: int, share: float) -> int:
