@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "gelu": (ops.linear_gelu, ops.gelu),
     "tanh": (lambda *a: ops.linear_gelu(*a, approximate="tanh"), lambda x: ops.gelu(x, "tanh")),
     "silu": (ops.linear_silu, ops.silu),
+    "leaky_relu": (lambda *a: ops.linear_leaky_relu(*a, negative_slope=0.2), lambda x: ops.leaky_relu(x, 0.2)),
 }
 
 

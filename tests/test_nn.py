@@ -872,16 +872,19 @@ def gradients(model, x):
     return [y.detach().numpy(), *[parameter.grad.numpy() for parameter in model.parameters()]]
 
 
-def test_a_linear_layer_and_its_relu_run_as_one_operation():
-    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
+@pytest.mark.parametrize(
+    ("activation", "operation"), [(nn.ReLU(), "LinearOp"), (nn.LeakyReLU(0.2, inplace=True), "LinearLeakyReluOp")]
+)
+def test_a_linear_layer_and_its_rectifier_run_as_one_operation(activation, operation):
+    model = nn.Sequential(nn.Linear(5, 4), activation, nn.Linear(4, 2))
     x = nbdl.randn(7, 5)
     names = []
     node = model(x).grad_fn
     while not isinstance(node, nbdl.Tensor) and node is not None:
         names.append(node.op.__name__)
         node = next((edge[0] for edge in node.edges if isinstance(edge, tuple)), None)
-    assert names == ["LinearOp", "LinearOp"]
-    one_by_one = nn.Sequential(nn.Linear(5, 4), nn.Sequential(nn.ReLU()), nn.Linear(4, 2))
+    assert names == ["LinearOp", operation]
+    one_by_one = nn.Sequential(nn.Linear(5, 4), nn.Sequential(activation), nn.Linear(4, 2))
     one_by_one.load_state_dict(model.state_dict())
     for fused, separate in zip(gradients(model, x), gradients(one_by_one, x), strict=True):
         np.testing.assert_array_equal(fused, separate)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdl import ops
 from nbdl.autograd import Tensor
-from nbdl.nn.activation import GELU, ReLU, SiLU
+from nbdl.nn.activation import GELU, LeakyReLU, ReLU, SiLU
 from nbdl.nn.convolution import Conv2d
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
@@ -15,6 +15,12 @@ from nbdl.nn.module import Module
 
 def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
     return ops.linear_relu(input, linear.weight, linear.bias)
+
+
+def _linear_leaky_relu(linear: Linear, leaky_relu: LeakyReLU, input: Tensor) -> Tensor:
+    if leaky_relu.negative_slope < 0:  # the result would not tell on which side of 0 its input was
+        return leaky_relu(linear(input))  # type: ignore[no-any-return]
+    return ops.linear_leaky_relu(input, linear.weight, linear.bias, leaky_relu.negative_slope)
 
 
 def _linear_gelu(linear: Linear, gelu: GELU, input: Tensor) -> Tensor:
@@ -31,6 +37,7 @@ def _conv2d_relu(convolution: Conv2d, _: ReLU, input: Tensor) -> Tensor:
 
 FUSED: dict[tuple[type, type], Callable[..., Any]] = {
     (Linear, ReLU): _linear_relu,
+    (Linear, LeakyReLU): _linear_leaky_relu,
     (Linear, GELU): _linear_gelu,
     (Linear, SiLU): _linear_silu,
     (Conv2d, ReLU): _conv2d_relu,

@@ -26,13 +26,15 @@ from nbdl.ops.attention.scaled_dot_product import ScaledDotProductAttentionOp
 from nbdl.ops.convolution.direct import ConvolutionOp
 from nbdl.ops.convolution.transposed import ConvTransposeOp
 from nbdl.ops.elementwise.casting import ToDeviceOp, ToOp, cast
-from nbdl.ops.matmul.linear import LinearCurveOp, LinearOp
+from nbdl.ops.matmul.linear import LinearCurveOp, LinearLeakyReluOp, LinearOp
 from nbdl.ops.matmul.products import MatmulOp
 from nbdl.runtime import dtypes
 from nbdl.runtime.dtypes import FLOAT16, FLOAT32, as_dtype, mixing
 from nbdl.runtime.errors import DTypeError
 
-LOWER = (LinearOp, LinearCurveOp, MatmulOp, ConvolutionOp, ConvTransposeOp, ScaledDotProductAttentionOp)
+LOWER = (
+    LinearOp, LinearLeakyReluOp, LinearCurveOp, MatmulOp, ConvolutionOp, ConvTransposeOp, ScaledDotProductAttentionOp,
+)  # fmt: skip
 """Operations that autocast runs on float16."""
 
 WIDE = (

@@ -217,6 +217,7 @@ def _nothing(*_: Any) -> Work:
 
 RULES: dict[str, Rule] = {
     "LinearOp": _linear,
+    "LinearLeakyReluOp": _linear,
     "LinearCurveOp": _linear,
     "MatmulOp": _product,
     "ScaledDotProductAttentionOp": _attention,
@@ -293,6 +294,7 @@ def forward_work(op: type[Op], inputs: tuple[Any, ...], outputs: tuple[Any, ...]
 
 OPERANDS = {
     "LinearOp": (0, 1),
+    "LinearLeakyReluOp": (0, 1),
     "LinearCurveOp": (0, 1),
     "MatmulOp": (0, 1),
     "ConvolutionOp": (0, 1),

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-SMALLEST_POOLED = 1 << 15
-"""Bytes under which malloc itself is quick and keeps memory warm."""
+SMALLEST_POOLED = 1 << 17
+"""Bytes under which malloc itself is quick and keeps memory warm; from there on it asks the system for pages."""
 
 MOST_IDLE = 1 << 30
 """Bytes that may lie idle; what exceeds them goes back to the system."""

@@ -77,9 +77,13 @@ def test_sequentials_with_activations() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         theirs = torch.nn.Sequential(
-            torch.nn.Linear(7, 33), torch.nn.GELU(), torch.nn.Linear(33, 5), torch.nn.SiLU(), torch.nn.Linear(5, 3)
-        ).double()
-        ours = nn.Sequential(nn.Linear(7, 33), nn.GELU(), nn.Linear(33, 5), nn.SiLU(), nn.Linear(5, 3)).double()
+            torch.nn.Linear(7, 33), torch.nn.GELU(), torch.nn.Linear(33, 5), torch.nn.SiLU(), torch.nn.Linear(5, 3),
+            torch.nn.LeakyReLU(0.3), torch.nn.Linear(3, 3), torch.nn.LeakyReLU(-0.3),
+        ).double()  # fmt: skip
+        ours = nn.Sequential(
+            nn.Linear(7, 33), nn.GELU(), nn.Linear(33, 5), nn.SiLU(), nn.Linear(5, 3),
+            nn.LeakyReLU(0.3), nn.Linear(3, 3), nn.LeakyReLU(-0.3),
+        ).double()  # fmt: skip
         ours.load_state_dict(theirs.state_dict())
         x = rng.standard_normal((4, 7))
         assert (

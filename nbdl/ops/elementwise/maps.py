@@ -110,6 +110,14 @@ class Map1:
             self.plain(x.ravel(), y.ravel())
         return y
 
+    def over(self, x: Any, *numbers: Any) -> None:
+        """Writes the results into x, which is C-contiguous."""
+        flat = x.reshape(-1)
+        if numbers:
+            self.numbered(flat, flat, numbers)
+        else:
+            self.plain(flat, flat)
+
 
 # ---------------------------------------------------------------- two arrays
 

@@ -3,7 +3,7 @@
 from nbdl.ops.matmul.affine import addbmm, addmm, addmv, addr, baddbmm
 from nbdl.ops.matmul.contractions import chain_matmul, cross, inner, kron, matrix_power, tensordot, trace
 from nbdl.ops.matmul.einsum import einsum
-from nbdl.ops.matmul.linear import bilinear, linear, linear_gelu, linear_relu, linear_silu
+from nbdl.ops.matmul.linear import bilinear, linear, linear_gelu, linear_leaky_relu, linear_relu, linear_silu
 from nbdl.ops.matmul.products import bmm, dot, ger, matmul, mm, mv, outer, vdot
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "kron",
     "linear",
     "linear_gelu",
+    "linear_leaky_relu",
     "linear_relu",
     "linear_silu",
     "matmul",
@@ -35,7 +36,16 @@ __all__ = [
     "vdot",
 ]
 
-_FUNCTIONS = ("bilinear", "chain_matmul", "einsum", "linear", "linear_gelu", "linear_relu", "linear_silu")
+_FUNCTIONS = (
+    "bilinear",
+    "chain_matmul",
+    "einsum",
+    "linear",
+    "linear_gelu",
+    "linear_leaky_relu",
+    "linear_relu",
+    "linear_silu",
+)
 
 METHODS = tuple(name for name in __all__ if name not in _FUNCTIONS)
 """The functions that tensors have as methods."""

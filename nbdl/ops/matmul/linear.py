@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference
 from nbdl.ops.activation.smooth import GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
+from nbdl.ops.elementwise.operands import typed_number
 from nbdl.ops.matmul.products import as_shape, matmul
 from nbdl.ops.shape.views import permute, reshape
 from nbdl.runtime import arrays, memory
-from nbdl.runtime.checks import check_choice, check_float, check_rank, check_same_dtype, check_shape
+from nbdl.runtime.checks import check_choice, check_float, check_number, check_rank, check_same_dtype, check_shape
 from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.gemm import gemm
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
@@ -42,6 +44,11 @@ def linear_reference(input, weight, bias=None):
 def linear_relu_reference(input, weight, bias=None):
     """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
     return np.maximum(linear_reference(input, weight, bias), 0)
+
+
+def linear_leaky_relu_reference(input, weight, bias=None, negative_slope=0.01):
+    """The definition, in float64: input [*, I], weight [O, I], bias [O] -> [*, O]."""
+    return leaky_relu_reference(linear_reference(input, weight, bias), negative_slope)
 
 
 def linear_gelu_reference(input, weight, bias=None, approximate="none"):
@@ -183,13 +190,7 @@ class LinearOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x, weight, bias, relu):
-        rows = _as_rows(x)
-        y = memory.empty((rows.shape[0], weight.shape[0]), x.dtype)
-        if bias is not None and not bias.flags.c_contiguous:
-            bias = arrays.contiguous(bias)
-        gemm(rows, weight.T, y, bias, floor=0.0 if relu else -math.inf)
-        if x.ndim != 2:
-            y = y.reshape(*x.shape[:-1], weight.shape[0])
+        y = _product(x, weight, bias, floor=0.0 if relu else -math.inf)
         if relu:
             ctx.save(x, weight, y)
         else:
@@ -205,6 +206,25 @@ class LinearOp(Op):
             dy, dbias = relu_backward_and_sum(arrays.contiguous(dy), _as_rows(y[0]))
         elif ctx.needs_input_grad[2]:
             dbias = sum_columns(arrays.contiguous(dy))
+        return *_products_backward(ctx, x, weight, dy, dbias), None
+
+
+class LinearLeakyReluOp(Op):
+    """h = leaky_relu(x W^T + b), in the place of the product. Saves x, W and h, whose sign is the product's."""
+
+    @staticmethod
+    def forward(ctx: Context, x, weight, bias, slope):
+        h = _product(x, weight, bias)
+        LeakyReluOp.value.over(h, slope)
+        ctx.save(x, weight, h)
+        ctx.slope = slope
+        return h
+
+    @staticmethod
+    def backward(ctx: Context, dh):
+        x, weight, h = ctx.saved
+        dy = _as_rows(LeakyReluOp.slope(arrays.contiguous(dh), h, ctx.slope))
+        dbias = sum_columns(dy) if ctx.needs_input_grad[2] else None
         return *_products_backward(ctx, x, weight, dy, dbias), None
 
 
@@ -231,6 +251,16 @@ class LinearCurveOp(Op):
         x, weight, slope = ctx.saved
         dy, dbias = _backward_and_sum(curve_backward_and_sum_kernel, arrays.contiguous(_as_rows(dh)), slope)
         return *_products_backward(ctx, x, weight, dy, dbias), None
+
+
+def _product(x: Any, weight: Any, bias: Any, floor: float = -math.inf) -> Any:
+    """max(floor, x W^T + b)."""
+    rows = _as_rows(x)
+    y = memory.empty((rows.shape[0], weight.shape[0]), x.dtype)
+    if bias is not None and not bias.flags.c_contiguous:
+        bias = arrays.contiguous(bias)
+    gemm(rows, weight.T, y, bias, floor=floor)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], weight.shape[0])
 
 
 def _products_backward(ctx: Context, x: Any, weight: Any, dy: Any, dbias: Any) -> tuple[Any, Any, Any]:
@@ -297,6 +327,37 @@ def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     """
     _check_linear(input, weight, bias)
     return LinearOp.apply(input, weight, bias, True)
+
+
+def linear_leaky_relu(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, negative_slope: float = 0.01
+) -> Tensor:
+    r"""The leaky ReLU of a linear map, $h = \max(0, y) + s \min(0, y)$ with $y = x W^\top + b$, in the place of y.
+
+    Args:
+        input: [*, I], float32 or float64.
+        weight: [O, I], dtype of the input.
+        bias: [O], dtype of the input, or None.
+        negative_slope: The factor s, at least 0: the sign of the result is then that of the linear map.
+
+    Returns:
+        [*, O], dtype of the input; what `leaky_relu(linear(input, weight, bias), negative_slope)` is.
+
+    Raises:
+        ShapeError: The input has no dimension, or the sizes of input, weight and bias do not agree.
+        DTypeError: The input is not floating point, or weight or bias is of another dtype.
+        ArgumentError: negative_slope is negative or not finite.
+
+    Gradient:
+        For input, weight and bias, as `linear`, from $dY = dH$ where $H > 0$, else $s\, dH$.
+
+    Example:
+        >>> nbdl.ops.linear_leaky_relu(nbdl.tensor([1.0, 2.0]), nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]))
+        tensor([ 3.0000, -0.0100])
+    """
+    _check_linear(input, weight, bias)
+    slope = typed_number("negative_slope", check_number("negative_slope", negative_slope, 0), input.dtype)
+    return LinearLeakyReluOp.apply(input, weight, bias, slope)
 
 
 def linear_gelu(input: Tensor, weight: Tensor, bias: Tensor | None = None, approximate: str = "none") -> Tensor:

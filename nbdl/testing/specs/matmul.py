@@ -8,7 +8,12 @@ import numpy as np
 
 from nbdl import ops
 from nbdl.ops.matmul.einsum import einsum_reference
-from nbdl.ops.matmul.linear import bilinear_reference, linear_reference, linear_relu_reference
+from nbdl.ops.matmul.linear import (
+    bilinear_reference,
+    linear_leaky_relu_reference,
+    linear_reference,
+    linear_relu_reference,
+)
 from nbdl.ops.matmul.products import dot_reference, matmul_reference, outer_reference
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.testing.draw import Draw
@@ -212,6 +217,22 @@ SPECS = (
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
         refusals=LINEAR_REFUSALS,
+        page=PAGE,
+    ),
+    OpSpec(
+        function=ops.linear_leaky_relu,
+        reference=linear_leaky_relu_reference,
+        inputs=lambda draw: {**linear_case(draw), "negative_slope": draw.choice((0.0, 0.01, 0.2, 1.0, 1.5))},
+        differentiable=("input", "weight", "bias"),
+        tolerance=TOLERANCE,
+        refusals=(
+            *LINEAR_REFUSALS,
+            Refusal(
+                lambda: {"input": _ones(2, 3), "weight": _ones(4, 3), "negative_slope": -0.1},
+                ArgumentError,
+                "negative_slope",
+            ),
+        ),
         page=PAGE,
     ),
     OpSpec(
