@@ -19,7 +19,7 @@ def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
 
 def _linear_leaky_relu(linear: Linear, leaky_relu: LeakyReLU, input: Tensor) -> Tensor:
     if leaky_relu.negative_slope < 0:  # the result would not tell on which side of 0 its input was
-        return leaky_relu(linear(input))  # type: ignore[no-any-return]
+        return leaky_relu(linear(input))
     return ops.linear_leaky_relu(input, linear.weight, linear.bias, leaky_relu.negative_slope)
 
 
