@@ -42,8 +42,10 @@ class StartRow:
 
 
 def _run(code: str, **environment: str) -> str:
+    """What the code prints in a process of its own, which may keep bytecode as that of an installed package is kept."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={**kept, **environment}, capture_output=True, text=True, check=True
     )
     return result.stdout
 

@@ -8,6 +8,7 @@ whatever does not check out is compiled again. With no writable folder kernels a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,10 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import compiler, dispatcher
+from numba.core.runtime import nrtdynmod, rtsys
 from numba.core.serialize import dumps
 from numba.extending import _Intrinsic
 
@@ -119,6 +122,61 @@ def _seal(path: Path, payload: bytes) -> bytes:
     return hashlib.sha256(path.name.encode() + payload).digest()
 
 
+def _read(path: Path) -> Any:
+    """What `_write` put into a file of the cache; None if it is missing, damaged or another kernel's."""
+    data = path.read_bytes() if path.exists() else b""
+    digest, payload = data[:_DIGEST], data[_DIGEST:]
+    return pickle.loads(payload) if _seal(path, payload) == digest else None
+
+
+def _write(path: Path, state: Any) -> None:
+    payload = dumps(state)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(_seal(path, payload) + payload)
+        os.replace(file.name, path)
+    except OSError:
+        return  # a full or read-only disk costs compile time, nothing else
+
+
+_UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, ImportError)
+
+
+@functools.cache
+def _start_numba(target_context: Any) -> None:
+    """What Numba sets up for its first kernel, without SciPy, and without compiling what is on the disk already.
+
+    Every kernel calls Numba's functions that count references to arrays. Compiling these few lines anew in each process
+    brings in the whole compiler, 12 MB that nothing else wants when all kernels come from the disk.
+    """
+    prepare_registries()
+    compile_functions = nrtdynmod.compile_nrt_functions
+    nrtdynmod.compile_nrt_functions = _reference_counting
+    try:
+        rtsys.initialize(target_context)
+    finally:
+        nrtdynmod.compile_nrt_functions = compile_functions
+
+
+def _reference_counting(target_context: Any) -> Any:
+    """The library that `nrtdynmod.compile_nrt_functions` gives."""
+    codegen, folder = target_context.codegen(), _private_folder()
+    versions = f"{numba.__version__} {llvmlite.__version__} {numba.config.OPT!r}"
+    key = f"{versions} {_file_digest(nrtdynmod.__file__)} {codegen.magic_tuple()!r}"
+    path = folder / f"reference_counting-{hashlib.sha256(key.encode()).hexdigest()[:32]}.kernel" if folder else None
+    with contextlib.suppress(*_UNREADABLE):
+        stored = _read(path) if path else None
+        if stored is not None:
+            return codegen.unserialize_library(stored)
+    module, library = nrtdynmod.create_nrt_module(target_context)
+    library.enable_object_caching()
+    library.add_ir_module(module)
+    library.finalize()
+    if path:
+        _write(path, library.serialize_using_object_code())
+    return library
+
+
 def _forget_module(library: Any, bitcode: bytes) -> None:
     """Frees a loaded kernel's LLVM module: half a megabyte, wanted only when another kernel is compiled with it."""
     library._shared_module.close()
@@ -151,33 +209,24 @@ class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
         return folder / f"{self._function.__name__}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.kernel"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        prepare_registries()
+        _start_numba(target_context)
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
         if path is None:
             return None
         try:
-            data = path.read_bytes()
-            digest, payload = data[:_DIGEST], data[_DIGEST:]
-            if _seal(path, payload) != digest:
-                return None  # damaged or another kernel's: it is overwritten after compiling
-            state = pickle.loads(payload)
+            state = _read(path)
+            if state is None:
+                return None  # it is written after compiling
             result = compiler.CompileResult._rebuild(target_context, *state)
             _, kind, code = state[0]
             if kind == "object":
                 _forget_module(result.library, bitcode=code[1])
             return result
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, ImportError):
+        except _UNREADABLE:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         path = self._path(sig, data.codegen)
-        if path is None or data.library.has_dynamic_globals:
-            return
-        payload = dumps(data._reduce())
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(_seal(path, payload) + payload)
-            os.replace(file.name, path)
-        except OSError:
-            return  # a full or read-only disk costs compile time, nothing else
+        if path is not None and not data.library.has_dynamic_globals:
+            _write(path, data._reduce())

@@ -16,53 +16,61 @@ ROOT = Path(__file__).parents[2]
 TOGETHER = 32
 DAMAGED = 100
 
-PROGRAM = """
-import sys
-import numpy as np
-from module import kernel
-print(kernel(np.arange(4.0)))
-"""
 MODULE = """
-from callee import callee
+import numpy as np
+from callees import callee
+from constants import FACTOR
 from nbdl.runtime.jit import cpu_function
+from numba.core.runtime import nrtdynmod
 @cpu_function
 def kernel(x):
     total = 0.0
     for i in range(x.size):
         total += callee(x[i])
-    return total
+    return total * FACTOR
+create, created = nrtdynmod.create_nrt_module, []
+nrtdynmod.create_nrt_module = lambda *arguments: created.append(1) or create(*arguments)
+print(kernel(np.arange(4.0)), sum(kernel.stats.cache_misses.values()), len(created))
 """
-CALLEE = """
+CALLEES = """
 from nbdl.runtime.jit import scalar
 @scalar
 def callee(x):
     return x + {}
 """
-RIGHT = "10.0"
+COMPILED, CACHED = ["10.0", "1", "1"], ["10.0", "0", "0"]
+"""The program's result, the kernels it compiled, and whether it compiled what Numba itself needs."""
+
+
+def write_program(folder: Path, addend: int = 1, factor: int = 1) -> None:
+    """A kernel that calls a function of another file and uses a constant of a third one."""
+    (folder / "constants.py").write_text(f"FACTOR = {factor}\n")
+    (folder / "callees.py").write_text(CALLEES.format(addend))
+    (folder / "module.py").write_text(MODULE)
 
 
 def start(folder: Path, cache: Path, **environment: str) -> subprocess.Popen[str]:
     """The program in a process of its own."""
     path = f"{ROOT}{os.pathsep}{folder}"
-    environment = {**os.environ, "PYTHONPATH": path, "NBDL_CACHE_DIR": str(cache), **environment}
     return subprocess.Popen(
-        [sys.executable, "-B", "-c", PROGRAM],
+        [sys.executable, "-B", "module.py"],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": path, "NBDL_CACHE_DIR": str(cache), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def result(process: subprocess.Popen[str]) -> str:
+def result(process: subprocess.Popen[str]) -> list[str]:
     output, errors = process.communicate()
     if process.returncode:
         raise BrokenPromiseError(f"the program ended with {process.returncode}: {errors[-500:]}")
-    return output.strip()
+    return output.split()
 
 
-def expect(found: str, when: str, right: str = RIGHT) -> None:
+def expect(process: subprocess.Popen[str], when: str, right: str = COMPILED[0]) -> None:
+    found = result(process)[0]
     if found != right:
         raise BrokenPromiseError(f"{when}: expected {right}, got {found}")
 
@@ -73,10 +81,9 @@ def prove(share: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder, cache = Path(temporary, "program"), Path(temporary, "cache")
         folder.mkdir()
-        (folder / "module.py").write_text(MODULE)
-        (folder / "callee.py").write_text(CALLEE.format(1))
+        write_program(folder)
         for process in [start(folder, cache) for _ in range(together)]:
-            expect(result(process), f"{together} first runs at once")
+            expect(process, f"{together} first runs at once")
         files = sorted(cache.glob("*.kernel"))
         if not files:
             raise BrokenPromiseError("nothing was cached")
@@ -92,16 +99,16 @@ def prove(share: float) -> dict[str, Any]:
                 path.write_bytes(whole[path][:place] + bytes([whole[path][place] ^ 16]) + whole[path][place + 1 :])
             else:
                 path.write_bytes(whole[rng.choice(files)] if len(files) > 1 else b"")
-            expect(result(start(folder, cache)), f"damaged file {number}")
-        (folder / "callee.py").write_text(CALLEE.format(5))
-        expect(result(start(folder, cache)), "an edited callee", "26.0")
-        (folder / "callee.py").write_text(CALLEE.format(1))
+            expect(start(folder, cache), f"damaged file {number}")
+        write_program(folder, addend=5)
+        expect(start(folder, cache), "an edited callee", "26.0")
+        write_program(folder)
         blocked = Path(temporary, "file")
         blocked.write_text("no folder")
-        expect(result(start(folder, blocked / "cache")), "no place to write to")
+        expect(start(folder, blocked / "cache"), "no place to write to")
         generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-        expect(result(start(folder, cache, **generic)), "another processor's cache")
-        expect(result(start(folder, cache)), "after another processor's run")
+        expect(start(folder, cache, **generic), "another processor's cache")
+        expect(start(folder, cache), "after another processor's run")
     return {
         "first runs at the same time": together,
         "damaged or swapped files": damaged,
