@@ -18,6 +18,7 @@ import numpy as np
 
 from nbdl import nn, ops, optim
 from nbdl.autograd import Tensor
+from nbdl.ops.convolution.correlation import correlate_tiles
 from nbdl.ops.indexing.rows import wrap_ids
 from nbdl.runtime import arrays, philox
 from nbdl.runtime.gemm import product
@@ -70,6 +71,7 @@ def run_everything() -> None:
     none, sizes = np.empty((1, 0), np.float32), np.zeros(25, np.int64)  # products of nothing: sizes decide the rest
     for kernel in (product.gemm_large_kernel, product.gemm_tf32_kernel):
         kernel(y, y, y, y, none, sizes, np.float32(0), np.float32(0))
+    correlate_tiles(y, y, y, y, none, sizes, np.zeros((0, 19), np.int64), np.float32(0))
     words = y.view(np.uint16)
     for kernel in product.gemm_word_kernels.values():
         kernel(words, words, words, y, none, sizes, np.float32(0), np.float32(0))

@@ -10,6 +10,8 @@ Source: Chetlur et al. (2014), "cuDNN: Efficient Primitives for Deep Learning", 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from nbdl.ops.convolution.plan import (
@@ -40,9 +42,12 @@ from nbdl.ops.convolution.plan import (
     TAPS,
     WIDTH,
 )
+from nbdl.ops.convolution.tiles import CHANNELS, are_full, correlate_tile, tiles_of
+from nbdl.runtime.cuda.compiler import resident
 from nbdl.runtime.gemm import multiply_panel, register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.gemm.tiles import SIDE, THREADS
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_device, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer
 
 # ---------------------------------------------------------------- rows of pixels
@@ -252,11 +257,74 @@ def _correlate_cuda(x, packed, bias, y, workspace, sizes, phases, floor):
         y[element] = floor if floor > total else total
 
 
+@cuda_device
+def _tiles_of_phase(sizes, phases, phase):
+    """The tiles of a phase's results, of all groups."""
+    places = sizes[BATCH] * phases[phase, COUNT] * phases[phase, COLUMNS + COUNT]
+    return (places + SIDE - 1) // SIDE * ((sizes[OUTPUTS] + CHANNELS - 1) // CHANNELS) * sizes[GROUPS]
+
+
+@resident(THREADS, 2)
+@cuda_kernel
+def _correlate_tiles_cuda(x, packed, bias, y, workspace, sizes, phases, floor):
+    """As the CPU twin, without its forms. One block a tile of a phase."""
+    tile, phase = cuda.blockIdx.x, 0
+    while tile >= _tiles_of_phase(sizes, phases, phase):
+        tile -= _tiles_of_phase(sizes, phases, phase)
+        phase += 1
+    rows = (
+        phases[phase, FIRST], phases[phase, STEP], phases[phase, COUNT], phases[phase, SOURCE],
+        phases[phase, STRIDE], phases[phase, TAPS], phases[phase, SPREAD],
+    )  # fmt: skip
+    columns = (
+        phases[phase, COLUMNS + FIRST], phases[phase, COLUMNS + STEP], phases[phase, COLUMNS + COUNT],
+        phases[phase, COLUMNS + SOURCE], phases[phase, COLUMNS + STRIDE], phases[phase, COLUMNS + TAPS],
+        phases[phase, COLUMNS + SPREAD],
+    )  # fmt: skip
+    correlate_tile(
+        x, packed, bias, y, floor, tile, sizes[BATCH], (sizes[HEIGHT], sizes[WIDTH]), sizes[GROUPS], sizes[INPUTS],
+        (sizes[OUT_HEIGHT], sizes[OUT_WIDTH]), sizes[OUTPUTS], sizes[PANEL], phases[phase, OFFSET], (rows, columns),
+    )  # fmt: skip
+
+
+def _blocks_of_tiles(x: Any, packed: Any, bias: Any, y: Any, workspace: Any, sizes: Any, phases: Any, *_: Any) -> int:
+    tiles = (
+        tiles_of(int(sizes[BATCH] * phase[COUNT] * phase[COLUMNS + COUNT]), int(sizes[OUTPUTS])) for phase in phases
+    )
+    return int(sizes[GROUPS]) * sum(tiles)
+
+
+def _tasks(x: Any, packed: Any, bias: Any, y: Any, workspace: Any, *_: Any) -> int:
+    return int(workspace.shape[0])
+
+
+def _work(*arguments: Any) -> int:
+    return _tasks(*arguments) * PARALLEL_WORK
+
+
 correlate = Kernel(
     cpu=_correlate_cpu,
     cuda=_correlate_cuda,
-    tasks=lambda x, packed, bias, y, workspace, *_: workspace.shape[0],
-    work=lambda x, packed, bias, y, workspace, *_: workspace.shape[0] * PARALLEL_WORK,
+    tasks=_tasks,
+    work=_work,
     blocks=lambda x, packed, bias, y, *_: -(-y.shape[0] // BLOCK),
     requires=register_tile_driver,
 )
+
+correlate_tiles = Kernel(
+    cpu=_correlate_cpu,
+    cuda=_correlate_tiles_cuda,
+    tasks=_tasks,
+    work=_work,
+    blocks=_blocks_of_tiles,
+    threads=THREADS,
+    requires=register_tile_driver,
+)
+
+
+def choose_kernel(x: Any, sizes: np.ndarray, phases: np.ndarray) -> Kernel:
+    """The kernel of a correlation that is not depthwise: they differ on CUDA only, by the rule of `tiles.are_full`."""
+    if isinstance(x, np.ndarray):
+        return correlate
+    places = max(int(sizes[BATCH] * phase[COUNT] * phase[COLUMNS + COUNT]) for phase in phases)
+    return correlate_tiles if are_full(places, int(sizes[OUTPUTS])) else correlate

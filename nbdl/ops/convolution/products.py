@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.ops.convolution.correlation import correlate
+from nbdl.ops.convolution.correlation import choose_kernel
 from nbdl.ops.convolution.depthwise import depthwise
 from nbdl.ops.convolution.depthwise_gradient import depthwise_weight_gradient
 from nbdl.ops.convolution.geometry import Pair
 from nbdl.ops.convolution.plan import merged, plan_correlation
-from nbdl.ops.convolution.weight_gradient import plan_weight_gradient, weight_gradient_kernel
+from nbdl.ops.convolution.weight_gradient import more_chunks, plan_weight_gradient, weight_gradient_kernel
 from nbdl.ops.convolution.weights import STREAMS, fold_gradient, pack_weights
 from nbdl.ops.convolution.winograd import TAPS, correlate_in_tiles, plan_tiles, weight_gradient_in_tiles
 from nbdl.ops.convolution.winograd import Plan as TilePlan
@@ -62,7 +62,8 @@ def parameter_gradients(
     if not x.size or not dy.size:
         dbias = sum_columns(dy.reshape(-1, outputs)) if with_bias else None
         return arrays.full(shape, 0, x.dtype), dbias
-    if kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1:
+    on_cpu = isinstance(x, np.ndarray)
+    if on_cpu and kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1:
         tiles = plan_tiles(
             tile_side(), batch, (height, width), inputs, dy.shape[1:3], outputs, padding, x.dtype.itemsize,
             threads._threads, gradient=True,
@@ -74,6 +75,8 @@ def parameter_gradients(
         batch, source, inputs, result, outputs, kernel, stride, padding, dilation, groups,
         x.dtype.itemsize, threads._threads,
     )  # fmt: skip
+    if not on_cpu:
+        plan = more_chunks(plan)
     chunks, _, taps, _, columns = plan.partial
     partial = memory.empty(plan.partial, x.dtype)
     sums = memory.empty((chunks if with_bias else 0, outputs), x.dtype)
@@ -120,7 +123,8 @@ def _correlate(
     packed = memory.empty(plan.packed, x.dtype)
     pack_weights(arrays.contiguous(weight).reshape(-1), packed, plan.sizes, plan.phases)
     none = np.empty(0, x.dtype) if bias is None else arrays.contiguous(bias)
-    if weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1:
+    on_cpu = isinstance(x, np.ndarray)
+    if on_cpu and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1:
         before = (2 - padding[0], 2 - padding[1]) if backward else padding
         tiles = plan_tiles(
             tile_side(), batch, source, inputs, result, outputs, before, x.dtype.itemsize, threads._threads
@@ -132,7 +136,7 @@ def _correlate(
             )  # fmt: skip
             return y
     workspace = memory.empty(plan.workspace, x.dtype)
-    kernel = depthwise if plan.is_depthwise else correlate
+    kernel = depthwise if plan.is_depthwise else choose_kernel(x, plan.sizes, plan.phases)
     kernel(
         x.reshape(-1), packed, none, y.reshape(-1), workspace, plan.sizes, plan.phases, x.dtype.type(floor)
     )  # fmt: skip

@@ -11,14 +11,17 @@ depend on the sizes alone, and `weights.fold_gradient` adds their results in ord
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbdl.ops.convolution.geometry import Pair
+from nbdl.ops.convolution.tiles import chunks_of, gradient_tile, tiles_of
+from nbdl.runtime.cuda.compiler import resident
 from nbdl.runtime.gemm import multiply_panel, register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.gemm.tiles import THREADS
+from nbdl.runtime.jit import Kernel, cpu_function, cpu_kernel, cuda_kernel
 from nbdl.runtime.simd import advance, null_pointer, pointer, vector_unit
 
 PIXELS, IMAGES, PATCHES, DEPTHWISE = 0, 1, 2, 3
@@ -262,39 +265,34 @@ def _weight_gradient_cpu(x, dy, partial, sums, workspace, sizes, start, stop):
                     )  # fmt: skip
 
 
+@resident(THREADS, 2)
 @cuda_kernel
 def _weight_gradient_cuda(x, dy, partial, sums, workspace, sizes):
-    """As the CPU twin, without its forms. One thread an element of partial or of sums, neighbours on neighbours."""
-    height, width, groups, inputs = sizes[HEIGHT], sizes[WIDTH], sizes[GROUPS], sizes[INPUTS]
-    out_height, out_width, outputs = sizes[OUT_HEIGHT], sizes[OUT_WIDTH], sizes[OUTPUTS]
-    taps, chunks = sizes[TAPS] * sizes[ACROSS], sizes[CHUNKS]
-    element = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
-    if element < partial.shape[0]:
-        k, c = element % outputs, element // outputs % inputs
-        tap = element // (outputs * inputs) % taps
-        group = element // (outputs * inputs * taps) % groups
-        chunk = element // (outputs * inputs * taps * groups)
-        r, s = tap // sizes[ACROSS], tap % sizes[ACROSS]
-        total = x.dtype.type(0)
-        for n in range(sizes[BATCH] * chunk // chunks, sizes[BATCH] * (chunk + 1) // chunks):
-            for i in range(out_height):
-                row = i * sizes[STRIDE] - sizes[PADDING] + r * sizes[DILATION]
-                if row >= 0 and row < height:
-                    for j in range(out_width):
-                        column = j * sizes[STRIDE_ACROSS] - sizes[PADDING_ACROSS] + s * sizes[DILATION_ACROSS]
-                        if column >= 0 and column < width:
-                            source = ((n * height + row) * width + column) * groups + group
-                            gradient = ((n * out_height + i) * out_width + j) * groups + group
-                            total += x[source * inputs + c] * dy[gradient * outputs + k]
-        partial[element] = total
-    elif element < partial.shape[0] + sums.size:
-        channels = groups * outputs
-        chunk, k = (element - partial.shape[0]) // channels, (element - partial.shape[0]) % channels
-        pixels = out_height * out_width
-        total = x.dtype.type(0)
-        for pixel in range(sizes[BATCH] * chunk // chunks * pixels, sizes[BATCH] * (chunk + 1) // chunks * pixels):
-            total += dy[pixel * channels + k]
-        sums[chunk, k] = total
+    """As the CPU twin, without its forms; chunks are cut anywhere between places. One block a tile of a chunk."""
+    rows = (sizes[TAPS], sizes[STRIDE], sizes[PADDING], sizes[DILATION])
+    columns = (sizes[ACROSS], sizes[STRIDE_ACROSS], sizes[PADDING_ACROSS], sizes[DILATION_ACROSS])
+    gradient_tile(
+        x, dy, partial, sums, sizes[BATCH], (sizes[HEIGHT], sizes[WIDTH]), sizes[GROUPS], sizes[INPUTS],
+        (sizes[OUT_HEIGHT], sizes[OUT_WIDTH]), sizes[OUTPUTS], sizes[CHUNKS], (rows, columns),
+    )  # fmt: skip
+
+
+def _blocks(x: Any, dy: Any, partial: Any, sums: Any, workspace: Any, sizes: Any) -> int:
+    return int(sizes[CHUNKS] * sizes[GROUPS]) * _tiles(sizes)
+
+
+def _tiles(sizes: Any) -> int:
+    return tiles_of(int(sizes[TAPS] * sizes[ACROSS] * sizes[INPUTS]), int(sizes[OUTPUTS]))
+
+
+def more_chunks(plan: Plan) -> Plan:
+    """The plan for a GPU, whose multiprocessors are many: more chunks, unless it is depthwise."""
+    if plan.is_depthwise:
+        return plan
+    sizes = plan.sizes.copy()
+    chunks = chunks_of(int(sizes[GROUPS]) * _tiles(sizes), int(sizes[BATCH] * sizes[OUT_HEIGHT] * sizes[OUT_WIDTH]))
+    sizes[CHUNKS] = chunks
+    return plan._replace(partial=(chunks, *plan.partial[1:]), workspace=(1, 0), sizes=sizes)
 
 
 weight_gradient_kernel = Kernel(
@@ -302,6 +300,7 @@ weight_gradient_kernel = Kernel(
     cuda=_weight_gradient_cuda,
     tasks=lambda x, dy, partial, sums, workspace, sizes: workspace.shape[0],
     work=lambda x, dy, partial, sums, workspace, sizes: workspace.shape[0] * PARALLEL_WORK,
-    blocks=lambda x, dy, partial, sums, *_: -(-(partial.size + sums.size) // BLOCK),
+    blocks=_blocks,
+    threads=THREADS,
     requires=register_tile_driver,
 )

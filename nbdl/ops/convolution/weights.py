@@ -126,16 +126,16 @@ def _fold_gradient_cpu(partial, dweight, workspace, start, stop):
 
 @cuda_kernel
 def _fold_gradient_cuda(partial, dweight, workspace):
-    """As the CPU twin. One block an output channel."""
-    chunks, _, taps, inputs, outputs = partial.shape
-    k = cuda.blockIdx.x
-    group, column = k // outputs, k % outputs
-    for item in range(cuda.threadIdx.x, inputs * taps, BLOCK):
-        c, tap = item // taps, item % taps
+    """As the CPU twin. One thread a weight, neighbours on neighbouring output channels."""
+    chunks, groups, taps, inputs, outputs = partial.shape
+    element = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if element < groups * taps * inputs * outputs:
+        column, c = element % outputs, element // outputs % inputs
+        tap, group = element // (outputs * inputs) % taps, element // (outputs * inputs * taps)
         total = partial[0, group, tap, c, column]
         for chunk in range(1, chunks):
             total += partial[chunk, group, tap, c, column]
-        dweight[k, c, tap] = total
+        dweight[group * outputs + column, c, tap] = total
 
 
 fold_gradient = Kernel(
@@ -143,5 +143,5 @@ fold_gradient = Kernel(
     cuda=_fold_gradient_cuda,
     tasks=lambda partial, dweight, workspace: workspace.shape[0],
     work=lambda partial, dweight, workspace: partial.size,
-    blocks=lambda partial, dweight, workspace: dweight.shape[0],
+    blocks=lambda partial, dweight, workspace: -(-dweight.size // BLOCK),
 )

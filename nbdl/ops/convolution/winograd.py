@@ -286,7 +286,11 @@ def _correlate_in_tiles_cpu(x, packed, bias, y, workspace, numbers, floor, start
 
 @cuda_kernel
 def _correlate_in_tiles_cuda(x, packed, bias, y, workspace, numbers, floor):
-    """The definition, without tiles. One thread a result, neighbours on neighbouring output channels."""
+    """The definition, without tiles. One thread a result, neighbours on neighbouring output channels.
+
+    A GPU multiplies faster than it could keep transformed tiles, so convolutions there go to `correlation`: this twin
+    says what the CPU's has to compute, to checks in the interpreter.
+    """
     height, width, inputs = numbers[HEIGHT], numbers[WIDTH], numbers[INPUTS]
     out_height, out_width, outputs, panel_width = (
         numbers[OUT_HEIGHT], numbers[OUT_WIDTH], numbers[OUTPUTS], numbers[PANEL],
@@ -392,7 +396,10 @@ def _weight_gradient_in_tiles_cpu(x, dy, partial, workspace, numbers, start, sto
 
 @cuda_kernel
 def _weight_gradient_in_tiles_cuda(x, dy, partial, workspace, numbers):
-    """The definition over a chunk's images and pixels. One thread an element, neighbours on neighbouring outputs."""
+    """The definition over a chunk's images and pixels. One thread an element, neighbours on neighbouring outputs.
+
+    For checks in the interpreter, as the twin above.
+    """
     height, width, inputs = numbers[HEIGHT], numbers[WIDTH], numbers[INPUTS]
     out_height, out_width, outputs = numbers[OUT_HEIGHT], numbers[OUT_WIDTH], numbers[OUTPUTS]
     chunks, pixels = numbers[CHUNKS], numbers[BATCH] * out_height * out_width

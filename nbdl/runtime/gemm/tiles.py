@@ -11,6 +11,8 @@ then read 16 neighbouring pieces of shared memory, which no two banks serve twic
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from nbdl.runtime.cuda.compiler import resident
@@ -77,16 +79,8 @@ def finished(value, c, at, bias, bias_at, beta, floor):
 
 
 @cuda_device
-def store_part(c, at, step, count, wide, bias, bias_at, bias_step, beta, floor, v0, v1, v2, v3):
-    """Writes four neighbours of a row, as many as there are columns left."""
-    if count > 0:
-        v0 = finished(v0, c, at, bias, bias_at, beta, floor)
-    if count > 1:
-        v1 = finished(v1, c, at + step, bias, bias_at + bias_step, beta, floor)
-    if count > 2:
-        v2 = finished(v2, c, at + 2 * step, bias, bias_at + 2 * bias_step, beta, floor)
-    if count > 3:
-        v3 = finished(v3, c, at + 3 * step, bias, bias_at + 3 * bias_step, beta, floor)
+def store_some(c, at, step, count, wide, v0, v1, v2, v3):
+    """Writes the first `count` of four elements, `step` apart. `wide`: they may be written at once."""
     if wide and count >= 4:
         store4(c, at, v0, v1, v2, v3)
     else:
@@ -101,16 +95,39 @@ def store_part(c, at, step, count, wide, bias, bias_at, bias_step, beta, floor, 
 
 
 @cuda_device
-def multiply_piece(a_pieces, b_pieces, half, row, column, sums, left, right):
-    """Adds to a thread's sums what a piece of K contributes."""
-    for inner in range(DEPTH):
-        left[0], left[1], left[2], left[3] = load4(a_pieces, (half, inner, row))
-        left[4], left[5], left[6], left[7] = load4(a_pieces, (half, inner, HALF + row))
-        right[0], right[1], right[2], right[3] = load4(b_pieces, (half, inner, column))
-        right[4], right[5], right[6], right[7] = load4(b_pieces, (half, inner, HALF + column))
-        for i in range(8):
-            for j in range(8):
-                sums[i, j] += left[i] * right[j]
+def store_part(c, at, step, count, wide, bias, bias_at, bias_step, beta, floor, v0, v1, v2, v3):
+    """Writes four neighbours of a row, as many as there are columns left."""
+    if count > 0:
+        v0 = finished(v0, c, at, bias, bias_at, beta, floor)
+    if count > 1:
+        v1 = finished(v1, c, at + step, bias, bias_at + bias_step, beta, floor)
+    if count > 2:
+        v2 = finished(v2, c, at + 2 * step, bias, bias_at + 2 * bias_step, beta, floor)
+    if count > 3:
+        v3 = finished(v3, c, at + 3 * step, bias, bias_at + 3 * bias_step, beta, floor)
+    store_some(c, at, step, count, wide, v0, v1, v2, v3)
+
+
+def multiplier(columns: int) -> Any:
+    """The function that multiplies a piece, for threads that own 8 rows and 4 or 8 columns."""
+
+    @cuda_device
+    def multiply_piece(a_pieces, b_pieces, half, row, column, sums, left, right):
+        """Adds to a thread's sums what a piece of K contributes."""
+        for inner in range(DEPTH):
+            left[0], left[1], left[2], left[3] = load4(a_pieces, (half, inner, row))
+            left[4], left[5], left[6], left[7] = load4(a_pieces, (half, inner, HALF + row))
+            right[0], right[1], right[2], right[3] = load4(b_pieces, (half, inner, column))
+            if columns > 4:
+                right[4], right[5], right[6], right[7] = load4(b_pieces, (half, inner, HALF + column))
+            for i in range(8):
+                for j in range(columns):
+                    sums[i, j] += left[i] * right[j]
+
+    return multiply_piece
+
+
+multiply_piece = multiplier(PART[1])
 
 
 @resident(THREADS, 2)

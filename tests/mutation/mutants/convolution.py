@@ -71,9 +71,30 @@ CONVOLUTION = (
         ),
         (
             "wrong axis",
-            "                        if column >= 0 and column < width:",
-            "                        if column >= 0 and column < height:",
+            "columns = (sizes[ACROSS], sizes[STRIDE_ACROSS], sizes[PADDING_ACROSS], sizes[DILATION_ACROSS])",
+            "columns = (sizes[ACROSS], sizes[STRIDE_ACROSS], sizes[PADDING], sizes[DILATION_ACROSS])",
             twins("conv2d"),
+        ),
+    ),
+    *bugs(
+        "ops/convolution/tiles.py",
+        (
+            "index",
+            "tap = _walk(tap[0], tap[1], tap[2], DEPTH, across, inputs)",
+            "tap = _walk(tap[0], tap[1], tap[2], DEPTH - 1, across, inputs)",
+            "tests/test_cuda_convolution.py -k order_of_warps or first",
+        ),
+        (
+            "bound",
+            "own_taps = taps if start + at < last else 0",
+            "own_taps = taps",
+            "tests/test_cuda_convolution.py -k groups",
+        ),
+        (
+            "missing barrier",
+            "b0, b1, b2, b3)\n        cuda.syncthreads()\n\n    q =",
+            "b0, b1, b2, b3)\n\n    q =",
+            "tests/test_cuda_convolution.py -k order_of_warps",
         ),
     ),
     *bugs(
