@@ -66,9 +66,9 @@ def svg(figure: Figure, caption: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)  # its style would reach the whole page
     text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">', text, count=1)
-    text = re.sub(r'<g id="[a-z]+[._a-z]*_\d+">', "<g>", text)  # ids that every figure of a page would repeat
+    text = re.sub(r'<g id="[\w.]+_\d+"', "<g", text)  # ids that every figure of a page would repeat
+    text = text.replace("xlink:href", "href")
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), text)  # places to 1/100 of a unit
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     return f'<figure class="nb-figure">{_shorter(text)}<figcaption>{html.escape(caption)}</figcaption></figure>'

@@ -44,7 +44,7 @@ import korean_words  # noqa: E402
 FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
 QUIET = "quiet"
 PYTHON = {"python", "py", "python3", "pycon"}
-FAMILY = re.compile(r"^!family (\w+)$", re.MULTILINE)
+FAMILY = re.compile(r"^!family ([\w.]+)$", re.MULTILINE)
 MEMBERS = re.compile(r"^!members ([\w.]+)$", re.MULTILINE)
 FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<formula>.*?)</(?P=tag)>', re.DOTALL)
 OUTSIDE = re.compile(
@@ -56,6 +56,12 @@ OUTSIDE = re.compile(
 LIVE = "assets/live/"  # in the address of a figure's script
 EXERCISE = re.compile(r"^\*\*(\d+)\.\*\*", re.MULTILINE)
 UNDESCRIBED = re.compile(r"<img\b(?![^>]*\balt=)[^>]*>", re.IGNORECASE)
+# Names, blanks, line numbers, operators and punctuation; then two pieces of one colour beside each other.
+UNCOLOURED = re.compile(r'<span class="(?:n|w|o|p|normal)">([^<]*)</span>')
+SAME_COLOUR = re.compile(r'(<span class="(\w+)">[^<]*)</span>(\s*)<span class="\2">')
+VERBATIM = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)", re.DOTALL)
+BLANK = re.compile(r"\s*\n\s*")
+SOURCE = '<details class="mkdocstrings-source"'
 EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 
 DOWNLOADED = ("concepts/", "do/", "inside/")  # pages with a notebook and a script
@@ -168,10 +174,29 @@ def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
         _faults.clear()
         raise PluginError(f"{page.file.src_uri}: {count} code block(s) failed; the first:\n{first}")
     content = EMPTY_HEADING.sub(r"<td\1></td>", content)  # a corner that heads nothing is no heading
-    content = render_formulas(content, page.file.src_uri)
+    content = lighter(render_formulas(content, page.file.src_uri))
     if _ran and page.file.src_uri.startswith(DOWNLOADED):
         content = add_downloads(content, page, config)
     return content
+
+
+def lighter(content: str) -> str:
+    """The same to look at in fewer bytes: marks in code that have no colour of their own, and listings unsearched.
+
+    A page of the reference shows thousands of lines; what is around their names is more than half of it.
+    """
+    content = UNCOLOURED.sub(r"\1", content)
+    while (joined := SAME_COLOUR.sub(r"\1\3", content)) != content:
+        content = joined
+    return content.replace(SOURCE, f"{SOURCE} data-search-exclude")
+
+
+def without_indentation(output: str) -> str:
+    """A page without the empty lines and the indentation of its templates: a third of its bytes, and nothing to see."""
+    parts = VERBATIM.split(output)  # text, an element that stays as it is, its tag, text, ...
+    parts[::3] = [BLANK.sub("\n", part) for part in parts[::3]]
+    del parts[2::3]
+    return "".join(parts)
 
 
 def add_downloads(content: str, page: Any, config: Any) -> str:
@@ -229,20 +254,18 @@ def other_language(config: Any) -> Path:
 
 
 def on_files(files: Any, config: Any) -> None:
-    """Warns, which ends a strict build, of pages without a twin. The reference of the API is in English only."""
+    """Warns, which ends a strict build, of pages without a twin."""
     other = other_language(config)
     if other.is_dir():
         for file in files.documentation_pages():
-            may_be_alone = other.name == "ko" and file.src_uri.startswith("reference/")
-            if not may_be_alone and not (other / file.src_uri).exists():
+            if not (other / file.src_uri).exists():
                 _log.warning(f"{file.src_uri}: no such page in {other.name}")
 
 
 def link_languages(output: str, page: Any, config: Any) -> str:
-    """Points the language switch at this page's counterpart, or at the other home page where there is none."""
+    """Points the language switch at this page's counterpart."""
     korean = Path(config.docs_dir).name == "ko"
-    other = other_language(config) / page.file.src_uri
-    link = "../" * page.url.count("/") + ("../" if korean else "ko/") + (page.url if other.exists() else "")
+    link = "../" * page.url.count("/") + ("../" if korean else "ko/") + page.url
     english_link, korean_link = (link, "./") if korean else ("./", link)
     output = re.sub(r'<link rel="alternate"[^>]*>', "", output)  # the theme's script would ask for more site maps
     return output.replace('href="#in-english"', f'href="{english_link}"').replace(
@@ -251,12 +274,12 @@ def link_languages(output: str, page: Any, config: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Trains and compiles what runs in the pages; the second language takes it from the first. Extends its search."""
+    """Trains and compiles what runs in the pages, once for both languages. Extends the Korean search."""
     site = Path(config.site_dir)
     if _live:
         import live  # it takes a while, and trains
 
-        live.build(site / "assets" / "live", site.parent / "assets" / "live")
+        live.build(site / "assets" / "live")
     if config.theme["language"] == "ko":
         korean_words.extend_index(site / "search" / "search_index.json")
 
@@ -275,4 +298,4 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
         raise PluginError(f"{page.file.src_uri}: an image without a description: {found[0][:200]}")
     if LIVE in output:
         _live.add(page.file.src_uri)
-    return output
+    return without_indentation(output)

@@ -28,12 +28,12 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _reference_pages() -> dict[str, str]:
-    """The page of the API reference on which each family of operations stands."""
+    """The page of the API reference on which each family of operations, or one file of it, stands."""
     pages = (DOCS / "en" / "reference" / "ops").glob("*.md")
     return {
         family: page.stem
         for page in pages
-        for family in re.findall(r"^!family (\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for family in re.findall(r"^!family ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     }
 
 
@@ -48,15 +48,15 @@ def _operations() -> Iterator[tuple[str, list]]:
 def support_table(language: str) -> str:
     """One row for each operation that the checks know, read from their table."""
     pages = _reference_pages()
-    up = "../" if language == "en" else "../../../reference/"
     rows = []
     for name, specs in _operations():
         function = getattr(ops, name, None) or getattr(nbdl, name, None) or specs[0].function
         module = getattr(function, "__module__", "")
-        family = module.split(".")[2] if module.startswith("nbdl.ops.") else ""
+        inside = module.removeprefix("nbdl.ops.")
+        page = pages.get(inside) or pages.get(inside.split(".")[0])
         link = f"`{name}`"
-        if family in pages and (hasattr(ops, name) or hasattr(nbdl, name)):
-            address = f"{up}ops/{pages[family]}/#{module}.{function.__name__}"
+        if page and (hasattr(ops, name) or hasattr(nbdl, name)):
+            address = f"../ops/{page}/#{module}.{function.__name__}"
             link = f'<a href="{address}"><code>{name}</code></a>'
         arguments = dict.fromkeys(argument for spec in specs for argument in spec.differentiable)
         types = dict.fromkeys(kind for spec in specs for kind in spec.tolerance)

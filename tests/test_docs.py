@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html.parser
+import inspect
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.parse
 from pathlib import Path
 
 import pytest
 
-from nbdl import data, models, nn
+from nbdl import data, models, nn, ops
 from nbdl.testing.specs import all_specs
 
 ROOT = Path(__file__).parent.parent
@@ -69,10 +72,41 @@ def test_every_section_is_closed_and_shown() -> None:
         assert not open_section, f"{script.name}: section {open_section} is not closed"
 
 
-def test_korean_pages_have_english_counterparts() -> None:
-    english = {page.relative_to(DOCS / "en") for page in PAGES if page.is_relative_to(DOCS / "en")}
-    korean = {page.relative_to(DOCS / "ko") for page in PAGES if page.is_relative_to(DOCS / "ko")}
-    assert korean <= english
+def test_both_languages_have_the_same_pages() -> None:
+    english, korean = (
+        {page.relative_to(DOCS / name) for page in PAGES if page.is_relative_to(DOCS / name)} for name in ("en", "ko")
+    )
+    assert english == korean
+
+
+def test_the_reference_lists_the_same_in_both_languages() -> None:
+    """The entries are made of docstrings; a page in Korean has those of its twin, with the same options."""
+    entry = re.compile(r"^(?:!\w+ |::: |    \S|      ).*$", re.MULTILINE)
+    for page in PAGES:
+        if page.is_relative_to(DOCS / "en" / "reference"):
+            twin = DOCS / "ko" / page.relative_to(DOCS / "en")
+            ours, theirs = (
+                entry.findall(re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.DOTALL))
+                for file in (page, twin)
+            )
+            assert ours == theirs, twin
+
+
+def test_every_term_of_the_glossary_stands_on_the_page_that_it_names() -> None:
+    """In both languages: what a reader looks up is called on the page what the glossary calls it."""
+    absent = []
+    for group in tomllib.loads((DOCS / "terms.toml").read_text(encoding="utf-8"))["group"]:
+        for english, korean, _, _, page in group["terms"]:
+            for language, terms in (("en", english), ("ko", korean)):
+                text = (DOCS / language / f"{page}.md").read_text(encoding="utf-8")
+                text += "".join(
+                    (DOCS / "examples" / file).read_text(encoding="utf-8") for file, _ in INCLUDE.findall(text)
+                )
+                flat = re.sub(r"[\s*-]+", " ", text).lower()
+                for term in re.sub(r"\([^)]*\)", "", terms).split(","):
+                    if re.sub(r"[\s-]+", " ", term).strip().lower() not in flat:
+                        absent.append(f"{language}/{page}: {term}")
+    assert not absent
 
 
 # ---------------------------------------------------------------- the built site
@@ -164,12 +198,35 @@ def test_a_drawing_is_short_and_says_the_same() -> None:
 
 
 @pytest.mark.site
-def test_the_reference_has_all_modules(site: dict[Path, Page]) -> None:
-    anchors = set().union(*(page.anchors for path, page in site.items() if "reference" in path.parts))
+@pytest.mark.parametrize("language", ["", "ko"])
+def test_the_reference_has_everything_public(site: dict[Path, Page], language: str) -> None:
+    reference = SITE / language / "reference"
+    anchors = set().union(*(page.anchors for path, page in site.items() if path.is_relative_to(reference)))
     for package in (data, models, nn):
         public = [name for name in package.__all__ if callable(getattr(package, name))]
         missing = [name for name in public if f"{package.__name__}.{name}" not in anchors]
         assert not missing, package.__name__
+    functions = {
+        f"{function.__module__}.{function.__name__}"
+        for name, function in vars(ops).items()
+        if inspect.isfunction(function) and not name.startswith("_") and function.__module__.startswith("nbdl.ops.")
+    }
+    assert not functions - anchors
+
+
+MOST_BYTES = 500_000
+
+
+@pytest.mark.site
+def test_every_page_is_light(site: dict[Path, Page]) -> None:
+    """A page, uncompressed, with the drawings in it and what it alone loads; without its figures' models, and without
+    the styles, scripts and fonts that all pages share."""
+    weights = {}
+    for path, page in site.items():
+        files = {(path.parent / load).resolve() for load in page.loads if not load.startswith("data:")}
+        own = [file for file in files if not any(folder.name == "assets" for folder in file.parents)]
+        weights[path.relative_to(SITE)] = path.stat().st_size + sum(file.stat().st_size for file in own)
+    assert not {path: weight for path, weight in weights.items() if weight > MOST_BYTES}
 
 
 @pytest.mark.site
@@ -226,40 +283,48 @@ MISPLACED = {
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_stops_the_build(fault: str, tmp_path: Path) -> None:
-    markdown, message = FAULTS[fault]
-    result = build(markdown, tmp_path)
-    assert result.returncode != 0, f"built in spite of {fault}"
-    assert message in result.stdout + result.stderr
+def test_every_fault_stops_the_build(tmp_path: Path) -> None:
+    """And the same page without a fault is built."""
+    sound = '$x^2$\n\n```python exec="true"\nprint(6 * 7)\n```'
+    pages = {"no fault": {"en/index.md": f"# Page\n\n{sound}\n"}}
+    pages |= {fault: {"en/index.md": f"# Page\n\n{markdown}\n"} for fault, (markdown, _) in FAULTS.items()}
+    pages |= {fault: {"en/index.md": "# Page\n\nText.\n", **files} for fault, (files, _) in MISPLACED.items()}
+    outcomes = dict(zip(pages, build([write_site(tmp_path / fault, pages[fault]) for fault in pages]), strict=True))
+    status, said = outcomes.pop("no fault")
+    assert status == 0, said
+    assert "42" in (tmp_path / "no fault" / "site" / "index.html").read_text(encoding="utf-8")
+    messages = {fault: message for fault, (_, message) in (FAULTS | MISPLACED).items()}
+    built = [fault for fault, (status, _) in outcomes.items() if status == 0]
+    assert not built, "built in spite of these"
+    unsaid = {fault: said for fault, (_, said) in outcomes.items() if messages[fault] not in said}
+    assert not unsaid
 
 
-@pytest.mark.site
-@pytest.mark.parametrize("fault", MISPLACED)
-def test_a_misplaced_page_stops_the_build(fault: str, tmp_path: Path) -> None:
-    files, message = MISPLACED[fault]
+def write_site(folder: Path, files: dict[str, str]) -> Path:
+    """A site of a few pages with the project's own settings: its configuration."""
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    result = build("Text.", tmp_path)
-    assert result.returncode != 0, f"built in spite of {fault}"
-    assert message in result.stdout + result.stderr
-
-
-@pytest.mark.site
-def test_a_page_without_faults_is_built(tmp_path: Path) -> None:
-    result = build('$x^2$\n\n```python exec="true"\nprint(6 * 7)\n```', tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "42" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-
-
-def build(markdown: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Builds a site of one page with the project's own settings."""
-    (folder / "en").mkdir(exist_ok=True)
-    (folder / "en" / "index.md").write_text(f"# Page\n\n{markdown}\n", encoding="utf-8")
-    (folder / "mkdocs.yml").write_text(
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    configuration = folder / "mkdocs.yml"
+    configuration.write_text(
         f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: {folder / 'en'}\nsite_dir: {folder / 'site'}\n"
-        f"theme: {{custom_dir: {DOCS / 'theme'}}}\nnav: [index.md]\nhooks: [{DOCS / 'hooks.py'}]\n",
+        f"theme: {{custom_dir: {DOCS / 'theme'}}}\nnav: [index.md]\nhooks: [{DOCS / 'hooks.py'}]\n"
+        f"plugins: {{mkdocstrings: {{custom_templates: {DOCS / 'templates'}}}}}\n",
         encoding="utf-8",
     )
-    return run(sys.executable, "-m", "mkdocs", "build", "--config-file", str(folder / "mkdocs.yml"))
+    return configuration
+
+
+def build(configurations: list[Path]) -> list[tuple[int, str]]:
+    """Of each site the exit status of its build, and what the build said."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "small_sites.py")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        input="\n".join(map(str, configurations)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=900,
+    )
+    return [(status, said) for status, said in json.loads(result.stdout)]

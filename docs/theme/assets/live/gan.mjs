@@ -6,9 +6,9 @@ const WORDS = wordsOf({
   en: { round: "Round", noise: "New noise", play: "Play", stop: "Stop", plane: "Samples of the generator among the eight clusters",
     meaning: "Dots: samples. Rings: the clusters of the data. Blue: the discriminator takes points here for real; orange: for made.",
     covered: (modes, near) => `Of 4,000 samples ${near} % lie near a cluster; ${modes} of 8 clusters are covered.` },
-  ko: { round: "라운드", noise: "새 잡음", play: "재생", stop: "멈추기", plane: "여덟 덩어리 사이에 놓인 생성자의 표본",
-    meaning: "점은 표본, 고리는 데이터의 덩어리입니다. 판별자가 파란 곳의 점은 진짜로, 주황 곳의 점은 가짜로 봅니다.",
-    covered: (modes, near) => `표본 4,000개 가운데 ${near} %가 덩어리 근처에 있고, 덩어리 8개 중 ${modes}개가 나타납니다.` },
+  ko: { round: "라운드", noise: "새 잡음", play: "재생", stop: "멈추기", plane: "여덟 덩어리 사이에 놓인 생성자의 샘플",
+    meaning: "점은 샘플, 고리는 데이터의 덩어리입니다. 판별자가 파란 곳의 점은 진짜로, 주황 곳의 점은 가짜로 봅니다.",
+    covered: (modes, near) => `샘플 4,000개 가운데 ${near} %가 덩어리 근처에 있고, 덩어리 8개 중 ${modes}개가 나타납니다.` },
 });
 const [SIZE, RING, DOT, PAUSE] = [320, 12, 2.2, 700];
 
