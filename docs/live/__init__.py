@@ -13,7 +13,7 @@ import json
 import shutil
 from pathlib import Path
 
-from live import convolution, descent, digits, features, gan, gates, graph, perceptron, writer
+from live import convolution, descent, digits, features, gan, gates, graph, kept, perceptron, writer
 from nbdl.export import wasm
 
 MODULE = "site"
@@ -29,16 +29,16 @@ FIGURES = {
     "gan": gan.figure,
 }
 KERNELS: wasm.Kernels = {**convolution.KERNELS, **perceptron.KERNELS, **gan.KERNELS}
-FILES = (f"{MODULE}.wasm", "nbdl.mjs", *(f"{name}.{kind}" for name in FIGURES for kind in ("json", "weights")))
+_SOURCES = kept.digest(*sorted(Path(__file__).parent.glob("*.py")))  # as they are imported now
 
 
-def build(folder: Path, built: Path | None = None) -> None:
-    """Puts everything into a folder; copies it from another one where it was built before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if built is not None and all((built / name).exists() for name in FILES):
-        for name in FILES:
-            shutil.copyfile(built / name, folder / name)
-        return
+def build(folder: Path) -> None:
+    """Puts everything into a folder. Builds of two languages at once, and later ones, share the work of the first."""
+    shutil.copytree(kept.made(_make, f"site-{_SOURCES}"), folder, dirs_exist_ok=True)
+
+
+def _make(folder: Path) -> None:
+    """Trains, compiles and writes all figures."""
     figures = {name: make() for name, make in FIGURES.items()}
     programs = {name: figure.programs for name, figure in figures.items()}
     interfaces = wasm.export_together(folder, MODULE, programs, KERNELS)
