@@ -1,8 +1,10 @@
-"""The package: built, installed from nothing, imported on the oldest and the newest of what it allows; no pickle."""
+"""The package: built, installed from nothing on each Python here, on the oldest of what it allows; audited."""
 
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from typing import Any
 from tests.reliability.area import Area, BrokenPromiseError
 
 ROOT = Path(__file__).parents[2]
-PYTHONS = ("python3.11", "python3.12", "python3.13")
+SUPPORTED = ("3.11", "3.12", "3.13")
 
 SMOKE = """
 import nbdl
@@ -43,18 +45,50 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     return done.stdout.strip()
 
 
+def interpreters() -> dict[str, str]:
+    """The supported versions of Python that this machine has: on the path, or installed by pyenv."""
+    installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = {}
+    for version in SUPPORTED:
+        for python in [f"python{version}", *sorted(installed.glob(f"{version}.*/bin/python{version}"))]:
+            if shutil.which(python) and not subprocess.run([python, "-c", ""], capture_output=True).returncode:
+                found[version] = str(python)
+                break
+    return found
+
+
 def oldest() -> list[str]:
     """The dependencies at the lowest versions that pyproject.toml allows."""
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     return [re.sub(r"[,;].*", "", name).replace(">=", "==").strip() for name in required]
 
 
-def install(python: str, package: Path, folder: Path, *more: str) -> str:
-    """A fresh environment with the package in it; what the smoke test prints there."""
+def environment(python: str, folder: Path, *packages: str | Path) -> Path:
+    """The interpreter of a fresh environment that has the packages."""
     run(python, "-m", "venv", folder)
     inside = folder / "bin" / "python"
-    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package, *more)
-    return run(inside, "-c", SMOKE, cwd=folder)
+    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    return inside
+
+
+def install(python: str, package: Path, folder: Path, *more: str) -> str:
+    """What the smoke test prints in a fresh environment with the package."""
+    return run(environment(python, folder, package, *more), "-c", SMOKE, cwd=folder)
+
+
+def audited(python: Path) -> str:
+    """What the advisory service says of the packages of an environment."""
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "pip-audit")
+    command = [python, "-m", "pip_audit", "--local", "--format", "json", "--progress-spinner", "off"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    packages = json.loads(done.stdout)["dependencies"] if done.stdout else []
+    known = [package for package in packages if "vulns" in package]
+    if not known:
+        return "no answer from the advisory service"
+    flawed = sorted(package["name"] for package in known if package["vulns"])
+    if flawed:
+        raise BrokenPromiseError(f"pip-audit knows vulnerabilities of {', '.join(flawed)}")
+    return f"{len(known)} of {len(packages)} packages known to the advisory service, none vulnerable"
 
 
 def imports_of_pickle() -> list[str]:
@@ -79,27 +113,28 @@ def prove(share: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         built = Path(temporary, "built")
         run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", built, ROOT)
-        (wheel,) = built.glob("*.whl")
+        builder = environment(sys.executable, Path(temporary, "builder"), "hatchling")
+        run(builder, "-m", "hatchling", "build", "--target", "sdist", "--directory", built)
+        (wheel,), (sources,) = built.glob("*.whl"), built.glob("*.tar.gz")
         figures["bytes of the wheel"] = wheel.stat().st_size
-        tried = []
-        for python in PYTHONS:
-            if shutil.which(python):
-                install(python, wheel, Path(temporary, python))
-                tried.append(python)
-        figures["installed into a fresh environment and trained"] = ", ".join(tried)
-        install(tried[0], wheel, Path(temporary, "oldest"), *oldest())
+        figures["bytes of the source distribution"] = sources.stat().st_size
+        pythons = interpreters()
+        for version, python in pythons.items():
+            install(python, wheel, Path(temporary, f"wheel{version}"))
+            install(python, sources, Path(temporary, f"sources{version}"))
+        figures["wheel and sources installed into fresh environments and trained"] = ", ".join(pythons)
+        install(next(iter(pythons.values())), wheel, Path(temporary, "oldest"), *oldest())
         figures["oldest dependencies"] = ", ".join(oldest())
-        run(sys.executable, "-m", "venv", Path(temporary, "audit"))
-        inside = Path(temporary, "audit", "bin", "python")
-        run(inside, "-m", "pip", "install", "--quiet", wheel)
+        newest = Path(temporary, f"wheel{next(iter(pythons))}", "bin", "python")
         figures["newest dependencies"] = ", ".join(
-            sorted(line for line in run(inside, "-m", "pip", "freeze").splitlines() if not line.startswith("nbdl"))
+            sorted(line for line in run(newest, "-m", "pip", "freeze").splitlines() if not line.startswith("nbdl"))
         )
+        figures["pip-audit"] = audited(newest)
     return figures
 
 
 AREA = Area(
     "packages",
-    "The wheel installs into fresh environments, on the oldest dependencies too; nothing reads pickles.",
+    "Wheel and sources install into fresh environments, on the oldest dependencies too; nothing reads pickles.",
     prove,
 )
