@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.autograd.graph import Array, Context
+from nbdl.autograd.graph import Array, Context, refresh
 from nbdl.autograd.tensor import Tensor, wrap
 from nbdl.runtime import arrays, placement
 from nbdl.runtime.cuda.array import DeviceArray
@@ -129,6 +129,8 @@ def _run(
     foreign: set[int] = set()  # owners of arrays that must not become a .grad: they are someone else's
     for tensor, gradient in zip(tensors, given, strict=True):
         seed = _seed(tensor, gradient)
+        if tensor._seen < tensor._version[1]:
+            refresh(tensor)
         if gradient is not None:
             foreign.add(id(arrays.owner(seed)))
         node = tensor._node

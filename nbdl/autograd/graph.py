@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,8 @@ class Op:
                 if isinstance(value, Tensor):
                     tensors.append(value)
                     values[place] = value._array
+                    if value._seen < value._version[1] and mode.enabled:
+                        refresh(value)
                     if value.requires_grad and mode.enabled:
                         if edges is None:
                             edges = [None] * len(inputs)
@@ -191,8 +194,33 @@ def _output(array: Array, inputs: list[Tensor]) -> Tensor:
         for tensor in inputs:
             if arrays.owner(tensor._array) is owner:
                 output._version = tensor._version
+                output._is_view = True
+                if tensor._seen:
+                    output._seen = tensor._seen
                 break
     return output
+
+
+def refresh(tensor: Tensor) -> None:
+    """Gives a view its place in the graph anew, after a recorded operation has changed the memory that it shows."""
+    stale: list[Tensor] = []
+    base: Tensor | None = tensor
+    while base is not None and base._seen < base._version[1]:
+        stale.append(base)
+        base = base._base
+    if base is None:
+        raise GradientError(
+            "a view of a tensor that required no gradients then, and has since been changed in place by a recorded "
+            "operation, stands for other numbers now: take the view again"
+        )
+    for view in reversed(stale):
+        old: Any = view._node
+        view._node = node = copy.copy(old)
+        place = base if base._node is None else (base._node, base._output)
+        node.edges = [None if edge is None else place for edge in old.edges]
+        node.hooks = None  # they wait for the gradient of what the view was
+        view._seen = view._version[1]
+        base = view
 
 
 def _record(ctx: Context, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> None:
@@ -207,6 +235,8 @@ def _record(ctx: Context, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> 
             output.requires_grad = True
             output._node = ctx
             output._output = number
+            if output._is_view and ctx.op.is_view:
+                output._base = next(tensor for tensor in inputs if tensor._version is output._version)
         described.append((array.shape, dtype))
     if ctx._saved:
         tensors = (*inputs, *outputs)

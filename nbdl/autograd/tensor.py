@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,16 +51,19 @@ class Tensor:
 
     # Most tensors keep most of these: as class attributes they cost a new tensor nothing.
     _array: Any
-    _version: list[int]
+    _version: list[int]  # changes of the memory in place, and those of them that the graph has recorded
     requires_grad: bool = False
     _grad: Tensor | None = None
     _node: Context | None = None
     _output: int = 0
     _hooks: list[Callable[..., Any]] | None = None
+    _is_view: bool = False
+    _base: Tensor | None = None  # what a recorded view was made of
+    _seen: float = 0  # how many of the recorded changes of its memory the tensor's place in the graph knows
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._array = array
-        self._version = [0]
+        self._version = [0, 0]
         if requires_grad:
             self.requires_grad_()
 
@@ -184,6 +188,7 @@ class Tensor:
         """A tensor on the same memory, outside the graph."""
         result = wrap(self._array)
         result._version = self._version
+        result._seen = math.inf
         return result
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -301,5 +306,5 @@ def wrap(array: Any) -> Tensor:
     """A tensor on an array, without the checks of the constructor."""
     tensor = Tensor.__new__(Tensor)
     tensor._array = array
-    tensor._version = [0]
+    tensor._version = [0, 0]
     return tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         super().__init__(*_memory_of(data))
         if data is not None:
-            self._version = data._version
+            self._version, self._seen = data._version, math.inf
         self.requires_grad_(requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -61,7 +62,7 @@ class Buffer(Tensor):
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         super().__init__(*_memory_of(data))
         if data is not None:
-            self._version = data._version
+            self._version, self._seen = data._version, math.inf
         self.persistent = persistent
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:

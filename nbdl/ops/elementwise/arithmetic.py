@@ -189,27 +189,31 @@ class SubOp(AddOp):
 
 
 class MulOp(BinaryOp):
-    """y = a b."""
+    """y = a b. Each factor is kept for the gradient of the other alone."""
 
     value = multiply_map
 
     @classmethod
+    def forward(cls, ctx: Context, a, b):
+        wants_a, wants_b = ctx.needs_input_grad
+        ctx.save(a if wants_b else None, b if wants_a else None)
+        ctx.shapes = a.shape, b.shape
+        return multiply_map(a, b)
+
+    @classmethod
     def backward(cls, ctx: Context, dy):
         a, b = ctx.saved
-        same = a.shape == b.shape and dy.flags.c_contiguous and a.flags.c_contiguous and b.flags.c_contiguous
-        if not same or ctx.needs_input_grad != (True, True):
-            return super().backward(ctx, dy)
+        a_shape, b_shape = ctx.shapes
+        if b is None:
+            return None, sum_to(multiply_map(dy, a), b_shape)
+        if a is None:
+            return sum_to(multiply_map(dy, b), a_shape), None
+        same = a_shape == b_shape and dy.flags.c_contiguous and a.flags.c_contiguous and b.flags.c_contiguous
+        if not same:
+            return sum_to(multiply_map(dy, b), a_shape), sum_to(multiply_map(dy, a), b_shape)
         da, db = memory.empty(a.shape, a.dtype), memory.empty(b.shape, b.dtype)
         product_gradients(dy.ravel(), a.ravel(), b.ravel(), da.ravel(), db.ravel())
         return da, db
-
-    @classmethod
-    def left(cls, dy: Any, a: Any, b: Any) -> Any:
-        return multiply_map(dy, b)
-
-    @classmethod
-    def right(cls, dy: Any, a: Any, b: Any) -> Any:
-        return multiply_map(dy, a)
 
 
 MulOp.of_number = MulOp

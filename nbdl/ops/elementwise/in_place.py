@@ -7,18 +7,21 @@ the operation then reads a copy with the tensor's place in the graph, and the te
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbdl.autograd import Tensor, is_grad_enabled, wrap
+from nbdl.autograd import Context, Op, Tensor, is_grad_enabled, wrap
+from nbdl.autograd.graph import refresh
 from nbdl.ops.elementwise import arithmetic
 from nbdl.ops.elementwise.casting import cast, cast_map, to_dtype
 from nbdl.ops.elementwise.layout import broadcast_shape, expanded
 from nbdl.ops.elementwise.operands import as_operand, computing_dtype, typed_number
 from nbdl.ops.shape.views import expand
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, memory
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.dtypes import can_cast
 from nbdl.runtime.errors import ArgumentError, DTypeError, GradientError, ShapeError
 
@@ -27,10 +30,61 @@ from nbdl.runtime.errors import ArgumentError, DTypeError, GradientError, ShapeE
 
 def check_writable(input: Tensor) -> None:
     """Raises GradientError if recorded operations must not change this tensor."""
-    if input._node is None and input.requires_grad:
+    root = _root(input)
+    if root._node is None and root.requires_grad:
         raise GradientError("a leaf tensor that requires gradients cannot be changed in place; use no_grad()")
-    if type(input._array.base) is np.ndarray and (input._node is None or input._node.op.is_view):
-        raise GradientError("a view cannot be changed in place while gradients are recorded; clone() it first")
+    if input._is_view and (root is input or not root._array.flags.c_contiguous):
+        raise GradientError(
+            "a view of a tensor that requires no gradients, or is not contiguous, cannot be changed in place by a "
+            "recorded operation; write to the tensor itself, x[index] = value, or clone() the view first"
+        )
+
+
+def _root(input: Tensor) -> Tensor:
+    """The tensor that a recorded view is a view of."""
+    while input._base is not None:
+        input = input._base
+    return input
+
+
+class WriteThroughOp(Op):
+    """A tensor some elements of which have been replaced through a view of it."""
+
+    @staticmethod
+    def forward(ctx: Context, x, part, offset, strides):
+        ctx.part = part.shape, offset, strides
+        return x
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        shape, offset, strides = ctx.part
+        dx, dpart = memory.empty(dy.shape, dy.dtype), memory.empty(shape, dy.dtype)
+        arrays.copy_into(dx, dy)
+        if dpart.size:
+            shown = arrays.strided(dx.ravel()[offset:], shape, strides)
+            arrays.copy_into(dpart, shown)
+            arrays.copy_into(shown, arrays.full(shape, 0, dy.dtype))
+        return dx, dpart, None, None
+
+
+def take_place(input: Tensor, result: Tensor) -> None:
+    """Gives a tensor, whose memory holds the result by now, the result's place in the graph.
+
+    A view hands it on to the tensor whose memory it shows; all other views of that find their new places when they
+    are used again.
+    """
+    root, version = _root(input), input._version
+    if root is not input:
+        part, x = input._array, root._array
+        offset = (address_of(part) - address_of(x)) // x.itemsize if part.size else 0
+        result = WriteThroughOp.apply(root, result, offset, part.strides)
+    version[0] += 1
+    if root._seen < math.inf:  # a detached tensor is no one's business but its own
+        version[1] += 1
+        root._seen = version[1]
+    root._node, root._output, root.requires_grad = result._node, result._output, result.requires_grad
+    if root is not input:
+        refresh(input)
 
 
 def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> Tensor:
@@ -49,6 +103,8 @@ def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, *
         input._version[0] += 1
         return input
     check_writable(input)
+    if input._seen < input._version[1]:
+        refresh(input)
     before = wrap(cast_map(input._array))
     before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
     arguments = tuple(before if x is input else x for x in arguments)
@@ -57,8 +113,7 @@ def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, *
     _check_result(input, result)
     result = to_dtype(result, input.dtype)
     arrays.copy_into(input._array, result._array)
-    input._version[0] += 1
-    input._node, input._output, input.requires_grad = result._node, result._output, result.requires_grad
+    take_place(input, result)
     return input
 
 
@@ -102,11 +157,13 @@ def become(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if input.requires_grad and input._node is None and is_grad_enabled():
             raise GradientError("a leaf tensor that requires gradients cannot be changed in place; use no_grad()")
         before = input.detach()
-        before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
+        before.__dict__.update(input.__dict__)
         shown = function(before, *arguments, **options)
         if shown is not before:
-            input._array, input._version = shown._array, shown._version
+            input._array, input._version, input._seen = shown._array, shown._version, shown._seen
             input._node, input._output, input.requires_grad = shown._node, shown._output, shown.requires_grad
+            if shown._base is not None:  # older views know it in its old shape
+                input._is_view, input._base = True, None
         return input
 
     method.__name__ = method.__qualname__ = f"{function.__name__}_"

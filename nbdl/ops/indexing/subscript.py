@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, is_grad_enabled
-from nbdl.ops.elementwise.in_place import check_places, check_writable
+from nbdl.ops.elementwise.in_place import check_places, check_writable, take_place
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays, memory
@@ -388,7 +388,4 @@ def assign(input: Tensor, op: type[Op], *arguments: Any) -> None:
         input._version[0] += 1
         return
     check_writable(input)
-    written = op.apply(input, *arguments)
-    input._version[0] += 1
-    input._node, input._output = written._node, written._output
-    input.requires_grad = True
+    take_place(input, op.apply(input, *arguments))
