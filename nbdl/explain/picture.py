@@ -11,6 +11,7 @@ import numpy as np
 from nbdl.autograd import Tensor
 from nbdl.explain.png import png_address
 from nbdl.runtime.errors import ArgumentError, ShapeError
+from nbdl.svg import drawing
 
 FOR, AGAINST = (0.851, 0.467, 0.024), (0.145, 0.388, 0.922)
 """Colours of what speaks for the score and, in signed maps, of what speaks against it."""
@@ -18,10 +19,9 @@ FOR, AGAINST = (0.851, 0.467, 0.024), (0.145, 0.388, 0.922)
 TILE, GAP, MARGIN, NAMES = 96, 10, 12, 74
 
 STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #374151 }
-  .paper { fill: #ffffff } .frame { fill: none; stroke: #e5e7eb }
+  .frame { fill: none; stroke: #e5e7eb }
   image { image-rendering: pixelated }
-  @media (prefers-color-scheme: dark) { text { fill: #d1d5db } .paper { fill: #111827 } .frame { stroke: #374151 } }
+  @media (prefers-color-scheme: dark) { .frame { stroke: #374151 } }
 """
 
 
@@ -106,11 +106,7 @@ def draw_attributions(
     height_of = round(TILE * shown.shape[2] / shown.shape[3])
     width = left + (len(arrays) + 1) * (TILE + GAP) + MARGIN - GAP
     height = 30 + len(shown) * (height_of + GAP) + MARGIN - GAP
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        f'<rect class="paper" width="{width}" height="{height}"/>',
-    ]
+    parts = []
     for column, heading in enumerate(arrays, start=1):
         x = left + column * (TILE + GAP) + TILE / 2
         parts.append(f'<text x="{x:.0f}" y="20" text-anchor="middle">{escape(heading)}</text>')
@@ -122,7 +118,7 @@ def draw_attributions(
         for column, picture in enumerate(pictures):
             place = f'x="{left + column * (TILE + GAP)}" y="{y}" width="{TILE}" height="{height_of}"'
             parts.append(f'<image {place} href="{png_address(picture)}"/><rect class="frame" {place}/>')
-    return "\n".join([*parts, "</svg>", ""])
+    return drawing(width, height, title, parts, STYLE)
 
 
 def _array(values: Any) -> np.ndarray:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from html import escape
 
 from nbdl.profiling.recorder import BACKWARD, FORWARD, KERNEL, OPERATION, UPDATE, Event
+from nbdl.svg import drawing
 
 WIDTH, MARGIN, ROW, MEMORY, LETTER = 960, 12, 20, 70, 6.3
 SMALLEST = 0.25  # pixels: what is narrower is not drawn
 
 STYLE = """
-  text { font: 11px system-ui, sans-serif; fill: #374151 } .title { font-size: 14px; font-weight: 600 }
-  .paper { fill: #ffffff } .on { fill: #ffffff } .axis { stroke: #9ca3af; fill: none }
+  text { font-size: 11px } .title { font-size: 14px } .on { fill: #ffffff } .axis { stroke: #9ca3af; fill: none }
   .area { fill: #7c3aed; opacity: 0.35 }
   .forward { fill: #2563eb } .backward { fill: #c2570c } .update { fill: #047857 }
   .layer { opacity: 0.45 } .operation { opacity: 0.75 } .kernel { opacity: 1 }
   .roof { stroke: #dc2626; stroke-width: 2; fill: none } .dot { stroke: #ffffff }
-  @media (prefers-color-scheme: dark) { text { fill: #d1d5db } .paper { fill: #111827 } .dot { stroke: #111827 } }
+  @media (prefers-color-scheme: dark) { .dot { stroke: #111827 } }
 """
 
 
@@ -29,7 +29,7 @@ def draw_flame(events: Sequence[Event], seconds: float, title: str) -> str:
     floor = top + (deepest + 1) * ROW
     height = floor + MEMORY + 2 * MARGIN + 14
     scale = (WIDTH - 2 * MARGIN) / max(seconds, 1e-12)
-    parts = [*_head(WIDTH, height, title)]
+    parts = []
     for place, phase in enumerate((FORWARD, BACKWARD, UPDATE)):
         left = MARGIN + 90 * place
         parts.append(f'<rect class="{phase}" x="{left}" y="36" width="10" height="10"/>')
@@ -48,7 +48,7 @@ def draw_flame(events: Sequence[Event], seconds: float, title: str) -> str:
             parts.append(f'<text class="on" x="{x + 3:.2f}" y="{y + ROW - 7}">{escape(event.name)}</text>')
         parts.append("</g>")
     parts += _memory(events, scale, floor + MARGIN)
-    return "\n".join([*parts, "</svg>", ""])
+    return drawing(WIDTH, height, title, parts, STYLE, MARGIN)
 
 
 def _memory(events: Sequence[Event], scale: float, top: float) -> list[str]:
@@ -100,7 +100,7 @@ def draw_roofline(peak: float, bandwidth: float, points: Sequence[tuple[str, str
     def to_y(rate: float) -> float:
         return top + height - math.log(rate / low_y) / math.log(high_y / low_y) * height
 
-    parts = [*_head(WIDTH, top + height + 56, title)]
+    parts = []
     for exponent in range(math.ceil(math.log10(low_x)), math.floor(math.log10(high_x)) + 1):
         x = to_x(10.0**exponent)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{top + height}" y2="{top + height + 5}"/>')
@@ -132,13 +132,4 @@ def draw_roofline(peak: float, bandwidth: float, points: Sequence[tuple[str, str
             beside += 12  # labels that would overlap move down
         taken.append((x, beside))
         parts.append(f'<text x="{x + 9:.1f}" y="{beside:.1f}">{escape(name)}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _head(width: float, height: float, title: str) -> list[str]:
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
-        f'<text class="title" x="{MARGIN}" y="24">{escape(title)}</text>',
-    ]
+    return drawing(WIDTH, top + height + 56, title, parts, STYLE, MARGIN)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from nbdl.svg import drawing
+
 WIDTH, PANEL_HEIGHT = 720, 280
 LEFT, RIGHT, TOP, BOTTOM = 64, 132, 40, 44
 COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
@@ -12,14 +14,9 @@ NOT_DRAWN = {"epoch", "step", "seconds", "learning_rate"}
 LOG_RATIO = 30  # losses that span more than this are drawn on a logarithmic axis
 
 STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #374151 }
-  .title { font-size: 15px; font-weight: 600 }
   .grid { stroke: #e5e7eb }
   .curve { fill: none; stroke-width: 2; stroke-linejoin: round }
-  .paper { fill: #ffffff }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #d1d5db } .grid { stroke: #374151 } .paper { fill: #111827 }
-  }
+  @media (prefers-color-scheme: dark) { .grid { stroke: #374151 } }
 """
 
 
@@ -39,14 +36,11 @@ def draw_curve(history: Sequence[dict[str, Any]], title: str) -> str:
     panels = [panel for panel in (losses, others) if panel]
     height = PANEL_HEIGHT * max(len(panels), 1)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
-        f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>',
+        part
+        for position, panel in enumerate(panels)
+        for part in _panel(history, panel, position, position == len(panels) - 1)
     ]
-    for position, panel in enumerate(panels):
-        parts += _panel(history, panel, position, position == len(panels) - 1)
-    return "\n".join([*parts, "</svg>", ""])
+    return drawing(WIDTH, height, title, parts, STYLE, LEFT)
 
 
 def _panel(history: Sequence[dict[str, Any]], names: Sequence[str], place: int, last: bool) -> Iterable[str]:

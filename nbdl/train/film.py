@@ -13,8 +13,8 @@ import numpy as np
 
 from nbdl.explain.png import png_address
 from nbdl.serialization import write_durably
+from nbdl.svg import drawing
 from nbdl.train.callbacks import Callback
-from nbdl.train.curve import STYLE
 from nbdl.train.pictures import PICTURE_STYLE
 
 MOST_FRAMES = 24
@@ -93,13 +93,14 @@ def draw_strip(frames: Sequence[tuple[str, Frame]], title: str) -> str:
     """
     width, height = _cell(frames)
     columns, rows = min(COLUMNS, len(frames)), -(-len(frames) // COLUMNS)
-    parts = _head(columns * (width + GAP) + GAP, HEADING + rows * (height + CAPTION + GAP), title)
+    parts = []
     for place, (caption, frame) in enumerate(frames):
         x = GAP + place % COLUMNS * (width + GAP)
         y = HEADING + place // COLUMNS * (height + CAPTION + GAP)
         parts.append(f'<text class="small" x="{x:g}" y="{y + 6:g}">{escape(caption)}</text>')
         parts.append(f'<g transform="translate({x:g} {y + CAPTION - 8:g})">{frame.body}</g>')
-    return "\n".join([*parts, "</svg>", ""])
+    size = columns * (width + GAP) + GAP, HEADING + rows * (height + CAPTION + GAP)
+    return drawing(*size, title, parts, PICTURE_STYLE + DOT_STYLE, GAP)
 
 
 def draw_animation(frames: Sequence[tuple[str, Frame]], title: str) -> str:
@@ -120,7 +121,7 @@ def draw_animation(frames: Sequence[tuple[str, Frame]], title: str) -> str:
         " @media (prefers-reduced-motion: reduce) {"
         " .still { animation: none } .last { visibility: visible } }"
     )
-    parts = [*_head(width + 2 * GAP, HEADING + height + CAPTION + GAP, title), f"<style>{style}</style>"]
+    parts = []
     for number, (caption, frame) in enumerate(frames):
         kind = "still last" if number == last else "still"
         parts.append(
@@ -128,20 +129,12 @@ def draw_animation(frames: Sequence[tuple[str, Frame]], title: str) -> str:
             f'<text class="small" x="{GAP}" y="{HEADING + 6}">{escape(caption)}</text>'
             f'<g transform="translate({GAP} {HEADING + CAPTION - 8})">{frame.body}</g></g>'
         )
-    return "\n".join([*parts, "</svg>", ""])
+    size = width + 2 * GAP, HEADING + height + CAPTION + GAP
+    return drawing(*size, title, parts, PICTURE_STYLE + DOT_STYLE + style, GAP)
 
 
 def _cell(frames: Sequence[tuple[str, Frame]]) -> tuple[float, float]:
     return max(frame.width for _, frame in frames), max(frame.height for _, frame in frames)
-
-
-def _head(width: float, height: float, title: str) -> list[str]:
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}{PICTURE_STYLE}{DOT_STYLE}</style>",
-        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
-        f'<text class="title" x="{GAP}" y="26">{escape(title)}</text>',
-    ]
 
 
 class Film(Callback):

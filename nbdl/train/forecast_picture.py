@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from nbdl.svg import drawing
 from nbdl.train.curve import COLORS, STYLE
 
 WIDTH, PANEL, LEFT, RIGHT, TOP, BOTTOM = 720, 190, 52, 16, 64, 28
@@ -38,13 +39,7 @@ def draw_forecasts(
     height = TOP + PANEL * len(shown)
     names = list(shown[0][1])
     highest = 1.05 * max(float(values.max()), *(float(f.max()) for _, said in shown for f in said.values()))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}{LINES}</style>",
-        f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
-        f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>',
-        f'<text x="{LEFT}" y="46">what came</text>',
-    ]
+    parts = [f'<text x="{LEFT}" y="46">what came</text>']
     for place, name in enumerate(names):
         parts.append(f'<text x="{LEFT + 90 + 130 * place}" y="46" style="fill:{COLORS[place]}">{escape(name)}</text>')
     for place, (start, said) in enumerate(shown):
@@ -75,7 +70,7 @@ def draw_forecasts(
         for color, forecast in zip(COLORS, said.values(), strict=False):
             points = [(x(start + step), y(float(value))) for step, value in enumerate(forecast)]
             parts.append(_line("forecast", f' stroke="{color}"', points))
-    return "\n".join([*parts, "</svg>", ""])
+    return drawing(WIDTH, height, title, parts, STYLE + LINES, LEFT)
 
 
 def _line(kind: str, attributes: str, points: list[tuple[float, float]]) -> str:

@@ -6,7 +6,8 @@ from html import escape
 import numpy as np
 
 from nbdl.explain.png import png_address
-from nbdl.train.curve import COLORS, STYLE
+from nbdl.svg import drawing
+from nbdl.train.curve import COLORS
 
 RIGHT, WRONG = COLORS[0], COLORS[3]
 CELL, MARGIN, HEADING = 46, 24, 94
@@ -52,7 +53,6 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> st
     right_share = matrix.trace() / max(matrix.sum(), 1)
     middle = left + count * CELL / 2
     parts = [
-        *_head(width, height, title),
         f'<text class="small" x="{MARGIN}" y="44">{matrix.trace():,} of {matrix.sum():,} right, '
         f"{100 * right_share:.2f} %</text>",
         f'<text x="{middle:.0f}" y="{HEADING - 30}" text-anchor="middle">answer</text>',
@@ -68,7 +68,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> st
         else:
             parts.append(f'<text transform="translate({x:.1f} {top - 6:.1f}) rotate(-35)">{escape(name)}</text>')
         parts += _confusion_row(matrix[i], i, left, top + i * CELL)
-    return "\n".join([*parts, "</svg>", ""])
+    return drawing(width, height, title, parts, PICTURE_STYLE, MARGIN)
 
 
 def _confusion_row(row: np.ndarray, truth: int, left: float, top: float) -> Iterable[str]:
@@ -143,13 +143,4 @@ def draw_predictions(
                 truth = f"is {classes[labels[i]]}"
                 parts.append(f'<text class="small" x="{x}" y="{top + TILE + 27}">{escape(truth)}</text>')
         y += 36 + -(-len(chosen) // COLUMNS) * (TILE + CAPTION)
-    return "\n".join([*_head(WIDTH, y + 8, title), *parts, "</svg>", ""])
-
-
-def _head(width: float, height: float, title: str) -> list[str]:
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        f"<title>{escape(title)}</title><style>{STYLE}{PICTURE_STYLE}</style>",
-        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
-        f'<text class="title" x="{MARGIN}" y="26">{escape(title)}</text>',
-    ]
+    return drawing(WIDTH, y + 8, title, parts, PICTURE_STYLE, MARGIN)
