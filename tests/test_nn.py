@@ -83,6 +83,12 @@ def test_a_name_moves_between_kinds():
     module.thing = 3
     module.thing = nn.Parameter(nbdl.ones(1))
     assert list(dict(module.named_parameters())) == ["thing"]
+    for other in (nn.ReLU(), nn.Buffer(nbdl.ones(1)), nbdl.ones(1)):
+        with pytest.raises(TypeError, match="parameter 'thing'"):
+            module.thing = other
+    assert list(dict(module.named_parameters())) == ["thing"]
+    module.thing = None
+    del module.thing
     module.thing = nn.ReLU()
     assert not list(module.parameters())
     assert list(dict(module.named_children())) == ["thing"]

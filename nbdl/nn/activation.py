@@ -10,7 +10,7 @@ from nbdl.autograd import Tensor
 from nbdl.nn import init
 from nbdl.nn.module import Module
 from nbdl.nn.parameter import Parameter, new_parameter
-from nbdl.runtime.checks import check_int
+from nbdl.runtime.checks import check_int, check_number
 
 # ---------------------------------------------------------------- without options
 
@@ -237,14 +237,17 @@ class Hardtanh(_InPlace):
 
     Args:
         min_val: The lower end l.
-        max_val: The upper end h.
+        max_val: The upper end h, above l.
         inplace: Write the result into the input's memory.
+
+    Raises:
+        ArgumentError: max_val is not above min_val.
     """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
-        self.min_val = min_val
-        self.max_val = max_val
+        self.min_val = check_number("min_val", min_val)
+        self.max_val = check_number("max_val", max_val, min_val, open_low=True)
 
     def forward(self, input: Tensor) -> Tensor:
         return ops.hardtanh(input, self.min_val, self.max_val, self.inplace)

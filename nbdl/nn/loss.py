@@ -11,6 +11,7 @@ from typing import Any
 
 from nbdl import ops
 from nbdl.autograd import Tensor
+from nbdl.nn.distance import PairwiseDistance
 from nbdl.nn.module import Module
 from nbdl.ops.loss.arguments import chosen_reduction
 from nbdl.runtime.checks import check_choice, check_number
@@ -436,7 +437,7 @@ class TripletMarginWithDistanceLoss(_Loss):
     r"""`TripletMarginLoss` with any distance d. Shapes: [N, *] each.
 
     Args:
-        distance_function: d, of two tensors; `pairwise_distance` when None.
+        distance_function: d, of two tensors; `PairwiseDistance()` when None.
         margin: By how much nearer the positive should be, m.
         swap: Use the distance of positive and negative where it is the smaller one.
         reduction: "mean", "sum" or "none".
@@ -451,7 +452,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
-        self.distance_function = distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin = check_number("margin", margin, 0, open_low=True)
         self.swap = swap
 

@@ -15,6 +15,8 @@ from nbdl.runtime.checks import FLOATS
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, StateError
 
 _REGISTERS = ("_parameters", "_buffers", "_modules")
+_ABOVE_BUFFERS = ("_parameters", "_modules")
+"""The registers whose names a buffer cannot take over."""
 
 
 class Module:
@@ -77,11 +79,11 @@ class Module:
         if isinstance(value, Parameter):
             self._forget(name, "_parameters")
             self.register_parameter(name, value)
-        elif isinstance(value, Module):
+        elif isinstance(value, Module) and name not in attributes.get("_parameters", ()):
             self._forget(name, "_modules")
             self._modules[name] = value
             attributes[name] = value
-        elif isinstance(value, Buffer):
+        elif isinstance(value, Buffer) and not any(name in attributes.get(held, ()) for held in _ABOVE_BUFFERS):
             self._forget(name, "_buffers")
             self.register_buffer(name, value, value.persistent)
         elif "_parameters" in attributes and (register := self._register_of(name)) is not None:
@@ -259,11 +261,29 @@ class Module:
             module = child
         return module
 
-    def set_submodule(self, target: str, module: Module) -> None:
-        """Puts another module in the place of the one with a dotted name."""
-        parent, _, name = target.rpartition(".")
-        self.get_submodule(target)
-        setattr(self.get_submodule(parent), name, module)
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module in the place of a dotted name, in that of another module or as a new one.
+
+        Args:
+            target: The dotted name; all modules on the way to it must exist.
+            module: The module.
+            strict: Refuse to make a new one.
+
+        Raises:
+            ArgumentError: The name is empty.
+            ArgumentTypeError: It is no module.
+            AttributeError: A module on the way is missing, the name is that of something else, or, when strict, of
+                nothing.
+        """
+        if not target:
+            raise ArgumentError("target: expected the dotted name of a module, got an empty one")
+        if not isinstance(module, Module):
+            raise ArgumentTypeError(f"module: expected a Module, got {type(module).__name__}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if (strict or hasattr(parent, name)) and not isinstance(getattr(parent, name, None), Module):
+            raise AttributeError(f"{type(parent).__name__} has no submodule {name!r} (looking for {target!r})")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a dotted name."""
@@ -515,10 +535,13 @@ def indented(text: str) -> str:
 
 def _float_dtype(name: str, dtype: Any) -> np.dtype:
     """The dtype, if modules can have it."""
-    dtype = np.dtype(dtype)
-    if dtype not in FLOATS:
-        raise DTypeError(f"{name}: expected float32 or float64, got {dtype}")
-    return dtype
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        raise ArgumentTypeError(f"{name}: expected a dtype, got {dtype!r}") from None
+    if known not in FLOATS:
+        raise DTypeError(f"{name}: expected float32 or float64, got {known}")
+    return known
 
 
 def _convert(tensor: Tensor, convert: Callable[[Tensor], Tensor]) -> None:

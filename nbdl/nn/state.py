@@ -100,6 +100,8 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bo
                 f"size mismatch for {key}: copying a param with shape {list(values[key].shape)} from the state dict, "
                 f"the shape in current model is {list(tensor.shape)}."
             )
+        elif assign and tensor.requires_grad and values[key].dtype.kind != "f":
+            problems.append(f"{key}: a parameter with gradients needs floating-point values, got {values[key].dtype}.")
     _refuse(module, problems)
     for key, array in values.items():
         owner, name, tensor = owners[key]

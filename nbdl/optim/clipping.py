@@ -236,7 +236,7 @@ def clip_grad_norm_(
 
     Args:
         parameters: The parameters; those without a gradient are left out.
-        max_norm: The largest norm.
+        max_norm: The largest norm; infinity to compute the norm and change nothing.
         norm_type: p, above 0; infinity for the largest element.
         error_if_nonfinite: Raise when the norm is NaN or infinite.
         foreach: Accepted, without effect.
@@ -245,7 +245,7 @@ def clip_grad_norm_(
         [] the norm before clipping.
 
     Raises:
-        ArgumentError: norm_type is not above 0.
+        ArgumentError: norm_type is not above 0, or max_norm is negative or NaN.
         NumericalError: The norm is not finite and error_if_nonfinite is set; the gradients are as they were.
 
     Example:
@@ -257,10 +257,14 @@ def clip_grad_norm_(
     Source:
         Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks", algorithm 1.
     """
-    order = float(norm_type)
+    try:
+        order = float(norm_type)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"norm_type: expected a number, got {norm_type!r}") from None
     if not order > 0:
         raise ArgumentError(f"norm_type: expected a number above 0 or infinity, got {norm_type!r}")
-    check_number("max_norm", max_norm, 0)
+    if max_norm != math.inf:  # which asks for the norm and leaves the gradients alone
+        check_number("max_norm", max_norm, 0)
     tables = gradient_tables(parameters)
     dtype = tables[0].like.dtype if tables else np.dtype(np.float32)
     kinds = {table.kind for table in tables}

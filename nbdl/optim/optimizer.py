@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -183,9 +183,15 @@ class Optimizer:
         """Takes over hyperparameters and state; arrays may be nbdl's, NumPy's or PyTorch's.
 
         Raises:
-            StateError: The groups differ in number or size, or an entry is unknown.
-            ShapeError: A state has another shape than its parameter.
+            ArgumentTypeError: state_dict is no dictionary.
+            StateError: An entry is missing or unknown, or the groups differ in number or size.
+            ShapeError: A state has another shape than its parameter; nothing was changed.
         """
+        if not isinstance(state_dict, Mapping):
+            raise ArgumentTypeError(f"state_dict: expected a dictionary, got {type(state_dict).__name__}")
+        absent = sorted({"param_groups", "state"} - set(state_dict))
+        if absent:
+            raise StateError(f"state_dict: expected the entries 'param_groups' and 'state', {absent} missing")
         saved = state_dict["param_groups"]
         if [len(group["params"]) for group in saved] != [len(group["params"]) for group in self.param_groups]:
             raise StateError(
@@ -201,6 +207,9 @@ class Optimizer:
         unknown = [saved_id for saved_id in state_dict["state"] if saved_id not in numbers]
         if unknown:
             raise StateError(f"state: the entries {unknown} belong to no parameter of param_groups")
+        for group, old in zip(taken, saved, strict=True):
+            for parameter, saved_id in zip(group["params"], old["params"], strict=True):
+                self._check_entries(parameter, state_dict["state"].get(saved_id) or {})
         self.param_groups = taken
         self.state = {}
         self._tables = [None] * len(taken)
@@ -215,6 +224,13 @@ class Optimizer:
                 if entries is not None:
                     self._restore(*places[id(parameter)], entries)
 
+    def _check_entries(self, parameter: Tensor, entries: Mapping[str, Any]) -> None:
+        """Raises unless what is remembered of a parameter has its shape."""
+        for name in self.states:
+            value = entries.get(name)
+            if value is not None and tuple(np.shape(value)) != parameter.shape:
+                raise ShapeError(f"state {name}: expected shape {list(parameter.shape)}, got {list(np.shape(value))}")
+
     def _restore(self, table: ParameterTable, number: int, entries: dict[str, Any]) -> None:
         """Takes over what a state dict remembers of one parameter."""
         own = self.state.setdefault(table.parameters[number], {})
@@ -228,8 +244,6 @@ class Optimizer:
                 table.require(name)
                 target = table.state(number, name)
                 source = value._array if isinstance(value, Tensor) else np.asarray(value)
-                if source.shape != target.shape:
-                    raise ShapeError(f"state {name}: expected shape {list(target.shape)}, got {list(source.shape)}")
                 if placement.active and DeviceArray in (type(target._array), type(source)):
                     arrays.copy_into(target._array, _of_dtype(source, target.dtype))
                 else:
@@ -246,7 +260,7 @@ class Optimizer:
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
+            lines += [f"Parameter Group {number}"] if number == 0 else ["", f"Parameter Group {number}"]
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name not in ("params", "param_names")]
         return "\n".join([*lines, ")"])
 

@@ -36,6 +36,19 @@ class PackedSequence(NamedTuple):
         """The same sequences with their elements converted, as `Tensor.to`."""
         return self._replace(data=self.data.to(*args, **kwargs))
 
+    def cpu(self) -> PackedSequence:
+        """The same sequences with their elements on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> PackedSequence:
+        """The same sequences with their elements on the GPU."""
+        return self.to("cuda")
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are on a GPU."""
+        return self.data.device.type == "cuda"
+
     def double(self) -> PackedSequence:
         """The same sequences in float64."""
         return self._replace(data=self.data.double())

@@ -301,7 +301,11 @@ class CtcLossOp(Op):
         ctc_losses(nll, sizes, mean, zero_infinity, losses)
         ctx.save(steps)
         ctx.options = labels, alpha, nll, mean, zero_infinity
-        return losses if reduction == "none" else arrays.sum_rows(losses.reshape(n, 1)).reshape(())
+        if reduction == "none":
+            return losses
+        if n == 0:  # the mean of nothing is no number, as for the other losses
+            return arrays.full((), np.nan if mean else 0.0, x.dtype)
+        return arrays.sum_rows(losses.reshape(n, 1)).reshape(())
 
     @staticmethod
     def backward(ctx: Context, dy):

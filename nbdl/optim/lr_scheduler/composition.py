@@ -119,7 +119,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.mode = check_choice("mode", mode, ("min", "max"))
         self.threshold_mode = check_choice("threshold_mode", threshold_mode, ("rel", "abs"))
         self.factor = check_number("factor", factor, high=1, open_high=True)
-        self.patience, self.cooldown = patience, cooldown
+        self.patience, self.cooldown = check_number("patience", patience), check_number("cooldown", cooldown)
         self.threshold, self.eps = check_number("threshold", threshold), check_number("eps", eps)
         self.min_lrs = for_groups("min_lr", min_lr, optimizer)
         self.last_epoch = 0
@@ -140,8 +140,15 @@ class ReduceLROnPlateau(LRScheduler):
         return sign * value > sign * (self.best + sign * self.threshold)
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Takes the metric of the epoch that ended: a number or a tensor of one element."""
-        value = float(metrics)
+        """Takes the metric of the epoch that ended: a number or a tensor of one element.
+
+        Raises:
+            ArgumentTypeError: It is neither.
+        """
+        try:
+            value = float(metrics)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(f"metrics: expected a number, got {metrics!r}") from None
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(value):
             self.best = value

@@ -161,7 +161,9 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
             raise ArgumentError("cycle_momentum: the optimizer has neither momentum nor betas; pass False")
         if last_epoch == -1:
-            highest = for_groups("max_lr", max_lr, optimizer)
+            highest = [check_number("max_lr", rate, 0) for rate in for_groups("max_lr", max_lr, optimizer)]
+            check_number("div_factor", div_factor, 0, open_low=True)
+            check_number("final_div_factor", final_div_factor, 0, open_low=True)
             low, high = (
                 for_groups("base_momentum", base_momentum, optimizer),
                 for_groups("max_momentum", max_momentum, optimizer),
@@ -196,7 +198,7 @@ class OneCycleLR(LRScheduler):
             if step <= end or phase is self._phases[-1]:
                 break
             begin = end
-        part = (step - begin) / (end - begin)
+        part = (step - begin) / (end - begin) if end > begin else 1.0  # with pct_start=1 the last phase has no steps
         rates = []
         for group in self.optimizer.param_groups:
             rates.append(self._between(group[from_lr], group[to_lr], part))

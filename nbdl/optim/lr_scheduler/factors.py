@@ -181,7 +181,8 @@ class LinearLR(LRScheduler):
 
     def closed_form(self) -> list[float]:
         rise = self.end_factor - self.start_factor
-        factor = self.start_factor + rise * min(self.total_iters, self.last_epoch) / self.total_iters
+        part = min(self.total_iters, self.last_epoch) / self.total_iters if self.total_iters else 0.0
+        factor = self.start_factor + rise * part
         return [base * factor for base in self.base_lrs]
 
 
