@@ -50,7 +50,7 @@ def test_a_reader_that_lets_something_through_is_found(readers, tmp_path):
 
 
 def test_saving():
-    saving.kill_while_saving(2)
+    saving.kill_while_saving(3)
     saving.resume_at(3)
     saving.full_disk_and_closed_folder()
 

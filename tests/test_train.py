@@ -5,9 +5,6 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -185,40 +182,6 @@ def test_the_previous_checkpoint_stands_in_for_a_damaged_one(tmp_path):
     folder.previous.unlink()
     with pytest.raises(train.CheckpointError, match=r"damaged.*no such file"):
         folder.load()
-
-
-KILLED = """
-import sys
-import numpy as np
-from nbdl.train import CheckpointFolder
-folder = CheckpointFolder(sys.argv[1])
-print("ready", flush=True)
-epoch = 0
-while True:
-    epoch += 1
-    folder.save({"epoch": epoch, "weights": np.full(200_000, epoch, np.float32)})
-"""
-
-
-def test_kill_during_save(tmp_path):
-    """A process that does nothing but save is killed, again and again; what is left always loads."""
-    for delay in (0.0, 0.05, 0.11, 0.17):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"ready\n"
-        while not train.CheckpointFolder(tmp_path).exists():
-            time.sleep(0.001)
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        state, _ = train.CheckpointFolder(tmp_path).load()
-        assert (state["weights"] == state["epoch"]).all()
-    train.CheckpointFolder(tmp_path).sweep()
-    assert {path.name for path in tmp_path.iterdir()} <= {
-        "checkpoint.safetensors",
-        "checkpoint-previous.safetensors",
-        "checkpoint-next.safetensors",
-    }
 
 
 # ---------------------------------------------------------------- the loop

@@ -19,6 +19,7 @@ from nbdl import data, nn, optim, serialization, train
 from tests.reliability.area import Area, BrokenPromiseError, part
 
 KILLS = 200
+WHOLE_FILES = {f"checkpoint{which}.safetensors" for which in ("", "-previous", "-next")}
 CUTS = 20
 EPOCHS = 3
 
@@ -60,6 +61,9 @@ def kill_while_saving(count: int) -> dict[str, int]:
                     f"kill {number}: epoch {acknowledged[-1]} was saved, but {state['epoch']} came back"
                 )
             folder.sweep()
+            left = {path.name for path in Path(temporary).iterdir()} - WHOLE_FILES
+            if left:
+                raise BrokenPromiseError(f"kill {number}: {sorted(left)} stayed behind")
     return {
         "kill -9 while saving": count,
         "of them in the middle of a file": in_the_middle,
