@@ -1,12 +1,16 @@
 """float16 tensors, autocast and loss scaling."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import nbdl
-from nbdl import amp, nn, optim
+from nbdl import amp, models, nn, optim
 from nbdl.ops import mixed
-from nbdl.testing import simt
+from nbdl.testing import on_gpu, simt, simulated
+from nbdl.testing.draw import seeded
+from nbdl.testing.specs import all_specs
 
 
 def drawn(*shape, seed=0):
@@ -63,6 +67,58 @@ def test_gradients_have_the_dtype_of_what_they_belong_to():
     before = layer.bias.grad.float().numpy().copy()
     layer(x).sum().backward()
     np.testing.assert_allclose(layer.bias.grad.float().numpy(), 2 * before)
+
+
+def test_numbers_are_not_rounded_to_integers():
+    half = nbdl.tensor([1.0, 2.0, 3.0]).half()
+    for got, wanted in (
+        (half * 0.5, [0.5, 1.0, 1.5]),
+        (half + 0.25, [1.25, 2.25, 3.25]),
+        (2.5 - half, [1.5, 0.5, -0.5]),
+        (half.clamp(max=1.5), [1.0, 1.5, 1.5]),
+        (half**0.5, [1.0, 1.4140625, 1.732421875]),
+    ):
+        assert got.dtype == nbdl.float16
+        assert got.tolist() == wanted
+
+
+def test_what_is_written_to_float16_stays_there():
+    half = nbdl.tensor([1.0, 2.0, 3.0]).half()
+    half[0] = 7.0
+    half[half > 2.5] = 0.5
+    assert half.tolist() == [0.5, 2.0, 0.5]
+    half[nbdl.tensor([0, 2])] = nbdl.tensor([4.0, 5.0])
+    half += 1
+    half.mul_(0.5)
+    assert half.tolist() == [2.5, 1.5, 3.0]
+    taken = nbdl.zeros(3).half().requires_grad_()
+    written = taken * 1.0
+    written[1] = 2.5
+    (written * half).sum().backward()
+    assert written.tolist() == [0.0, 2.5, 0.0] and taken.grad.tolist() == [2.5, 0.0, 3.0]
+    assert half.uniform_().min() >= 0 and 0 < half.exponential_().max() < 100
+    x = nbdl.tensor(drawn(6, 3) + 1)
+    for layer, shown in ((nn.BatchNorm1d(3), x), (nn.InstanceNorm1d(3, track_running_stats=True), x.T[None])):
+        narrow = copy.deepcopy(layer).half()
+        layer(shown), narrow(shown.half())
+        assert narrow.running_mean.dtype == nbdl.float16
+        np.testing.assert_allclose(narrow.running_mean.numpy(), layer.running_mean.numpy(), atol=1e-3)
+        np.testing.assert_allclose(narrow.running_var.numpy(), layer.running_var.numpy(), atol=2e-3)
+
+
+def test_a_language_model_of_float16_writes():
+    model = models.GPT(models.GPTConfig(vocabulary=11, context=8, width=16, heads=2, layers=1)).half()
+    assert model.generate(np.array([[1, 2]]), 3, seed=0).shape == (1, 5)
+
+
+def test_float16_on_the_device():
+    """As `make gpu` checks it on a GPU: against float64, within the tolerance of the dtype."""
+    chosen = ("add", "softmax", "count_nonzero", "searchsorted", "rotary_embedding")
+    with simulated.gpu():
+        for spec in all_specs():
+            if spec.name in chosen:
+                on_gpu.check(spec, spec.inputs(seeded(0)), np.float16)
+    assert all_specs()[0].tolerance.keys() >= {"float16", "float32", "float64"}
 
 
 def test_float16_in_the_interpreter():

@@ -33,8 +33,20 @@ def test_forward_float64(spec, data):
 
 @rows
 def test_forward_float32(spec):
-    for seed in range(settings.default.max_examples):
+    for seed in range(1, settings.default.max_examples):
         properties.check_forward(spec, spec.inputs(seeded(seed)), np.float32)
+
+
+half_rows = [spec for spec in SPECS if spec.operation not in properties.WITHOUT_FLOAT16]
+
+
+@pytest.mark.parametrize("spec", half_rows, ids=lambda spec: spec.name)
+def test_float16(spec):
+    """Results and gradients of tensors of 16 bits, within that dtype's tolerance."""
+    case = spec.inputs(seeded(0))
+    properties.check_forward(spec, case, np.float16)
+    if spec.differentiable:
+        properties.check_narrow_gradients(spec, case, np.float16)
 
 
 @rows
@@ -47,8 +59,8 @@ def test_gradients(spec):
 
 @differentiable_rows
 def test_gradients_float32(spec):
-    for seed in range(settings.default.max_examples):
-        properties.check_float32_gradients(spec, spec.inputs(seeded(seed)))
+    for seed in range(1, settings.default.max_examples):
+        properties.check_narrow_gradients(spec, spec.inputs(seeded(seed)), np.float32)
 
 
 @rows

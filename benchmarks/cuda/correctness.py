@@ -46,7 +46,7 @@ def check_operations(examples: int, names: tuple[str, ...], budget: Budget) -> V
             case = spec.inputs(seeded(seed, layouts=seed % 2 == 1))
             verdict.cases += 1
             try:
-                for dtype in (np.float32, np.float64):
+                for dtype in (np.float32, np.float64, np.float16):
                     on_gpu.check(spec, case, dtype)
             except Exception as error:  # whatever it is: it is what the report is for
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, is_grad_enabled, no_grad
+from nbdl.ops.elementwise.casting import cast, widened
 from nbdl.ops.indexing.rows import add_rows, gather_rows, row_numbers
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_int, check_number, check_rank
@@ -213,8 +214,8 @@ def limit_norms(weight: Tensor, ids: np.ndarray, max_norm: float, norm_type: flo
     if ids.size:
         with no_grad():
             array = weight._array
-            table = arrays.contiguous(array)
+            table = arrays.contiguous(widened(array))
             limit_rows(table, np.unique(ids), float(max_norm), float(norm_type))
             if table is not array:
-                arrays.copy_into(array, table)
+                arrays.copy_into(array, cast(table, array.dtype))
             weight._version[0] += 1

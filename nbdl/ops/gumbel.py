@@ -15,10 +15,12 @@ from __future__ import annotations
 from nbdl.autograd import Tensor
 from nbdl.ops.creation import empty_like, exponential_, zeros_like
 from nbdl.ops.elementwise import clamp, log
+from nbdl.ops.elementwise.casting import to_dtype
 from nbdl.ops.indexing import scatter
 from nbdl.ops.reduction.extremes import argmax
 from nbdl.ops.softmax import softmax
 from nbdl.runtime.checks import check_dim, check_float, check_number
+from nbdl.runtime.dtypes import FLOAT16, FLOAT32
 
 LEAST_EXPONENTIAL = 1e-8
 """Under the least positive number that is drawn, over 0: its logarithm is finite."""
@@ -57,6 +59,8 @@ def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, eps: fl
     check_float("logits", logits)
     check_number("tau", tau, 0.0, open_low=True)
     dim = check_dim("dim", dim, logits.ndim)
+    if logits.dtype == FLOAT16:  # the least waiting time is no number of 16 bits
+        return to_dtype(gumbel_softmax(to_dtype(logits, FLOAT32), tau, hard, eps, dim), FLOAT16)
     waiting = clamp(exponential_(empty_like(logits)), min=LEAST_EXPONENTIAL)
     soft = softmax((logits - log(waiting)) / tau, dim)
     if not hard:

@@ -41,6 +41,7 @@ from nbdl.ops.pooling.adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d
 from nbdl.ops.pooling.windows import as_images, check_image, from_images
 from nbdl.ops.reduction.fold import unsigned
 from nbdl.runtime.checks import check_choice, check_int, check_number
+from nbdl.runtime.dtypes import kernel_dtype
 from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
@@ -367,6 +368,7 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d if len(sizes) == 1 else adaptive_avg_pool2d)(input, tuple(counts))
     plain = (1,) if antialias else _PLAIN_RATIOS.get(f"{mode}{len(sizes)}d", ())
+    dtype = kernel_dtype(input.dtype)
     matrices = [
         _matrix(
             length,
@@ -375,12 +377,12 @@ def interpolate(
             mode,
             bool(align_corners),
             bool(antialias),
-            input.dtype,
+            dtype,
         )
         for length, count, factor in zip(sizes, counts, factors, strict=True)
     ]
     if len(matrices) == 1:
-        matrices.insert(0, _matrix(1, 1, None, "nearest", False, False, input.dtype))
+        matrices.insert(0, _matrix(1, 1, None, "nearest", False, False, dtype))
     return ResampleOp.apply(input, *matrices)
 
 

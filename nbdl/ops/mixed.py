@@ -26,9 +26,12 @@ from nbdl.ops.attention.scaled_dot_product import ScaledDotProductAttentionOp
 from nbdl.ops.convolution.direct import ConvolutionOp
 from nbdl.ops.convolution.transposed import ConvTransposeOp
 from nbdl.ops.elementwise.casting import ToDeviceOp, ToOp, cast
+from nbdl.ops.indexing.subscript import AssignOp
 from nbdl.ops.matmul.linear import LinearCurveOp, LinearLeakyReluOp, LinearOp
 from nbdl.ops.matmul.products import MatmulOp
-from nbdl.runtime import dtypes
+from nbdl.ops.normalization.batch_norm import BatchNormOp
+from nbdl.ops.normalization.group_norm import GroupNormOp
+from nbdl.runtime import arrays, dtypes
 from nbdl.runtime.dtypes import FLOAT16, FLOAT32, as_dtype, mixing
 from nbdl.runtime.errors import DTypeError
 
@@ -42,6 +45,9 @@ WIDE = (
     "nbdl.ops.elementwise.exponential", "nbdl.ops.elementwise.power",
 )  # fmt: skip
 """Modules whose operations autocast runs on float32, but for those that lose nothing."""
+
+WRITTEN = {AssignOp: (0,), BatchNormOp: (1, 2), GroupNormOp: (1, 2)}
+"""Operations that write to inputs, and to which: subscripts to the tensor, norms to their running moments."""
 
 _LOSES_NOTHING = ("BatchNormOp", "SigmoidOp", "SqrtOp")
 
@@ -85,7 +91,11 @@ def _run(op: type[Op], inputs: tuple[Any, ...]) -> Any:
                 return _view(op, inputs)
             except NotImplementedError:  # an index by tensors is no view: a kernel copies, and kernels take no float16
                 pass
-        result = op.apply(*[_widened(value) for value in inputs])
+        wide = [_widened(value) for value in inputs]
+        result = op.apply(*wide)
+        for place in WRITTEN.get(op, ()):
+            if wide[place] is not inputs[place]:
+                arrays.copy_into(inputs[place]._array, cast(wide[place]._array, FLOAT16))
     finally:
         _state.inside = False
     if not narrow:

@@ -36,6 +36,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.arrays import dense_order, inverse
 from nbdl.runtime.checks import check_float, check_int, check_integer, check_number
+from nbdl.runtime.dtypes import kernel_dtype
 from nbdl.runtime.errors import IndexRangeError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
 from nbdl.runtime.vecmath import cos_turn, fma, sin_turn
@@ -300,12 +301,13 @@ def rotary_embedding(
         raise ShapeError(f"x: expected shape [*, T, D] with an even D, got {list(x.shape)}")
     base = float(check_number("base", base, 0, open_low=True))
     length, half = x.shape[-2], x.shape[-1] // 2
+    dtype = kernel_dtype(x.dtype)
     if isinstance(positions, Tensor):
         rows = _checked_positions(positions, x)
-        return RotaryOp.apply(x, _table(rows, half, base, x.dtype), bool(interleaved))
+        return RotaryOp.apply(x, _table(rows, half, base, dtype), bool(interleaved))
     first = 0 if positions is None else check_int("positions", positions)
     _check_range(first, first + max(length, 1) - 1)
-    return RotaryOp.apply(x, _consecutive_table(first, length, half, base, x.dtype), bool(interleaved))
+    return RotaryOp.apply(x, _consecutive_table(first, length, half, base, dtype), bool(interleaved))
 
 
 def _checked_positions(positions: Tensor, x: Tensor) -> Any:
@@ -315,7 +317,7 @@ def _checked_positions(positions: Tensor, x: Tensor) -> Any:
     if tuple(positions.shape) not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise ShapeError(f"positions: expected shape {expected}, got {list(positions.shape)}")
-    rows = np.ascontiguousarray(positions._array, np.int64).reshape(-1)
+    rows = np.ascontiguousarray(arrays.on_host(positions._array), np.int64).reshape(-1)
     if rows.size:
         _check_range(int(rows.min()), int(rows.max()))
     return rows

@@ -73,6 +73,11 @@ def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     return known
 
 
+def kernel_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype that kernels calculate in: float32 for float16, which is for memory."""
+    return FLOAT32 if dtype == FLOAT16 else dtype
+
+
 def promote_types(type1: Any, type2: Any) -> np.dtype:
     """The smallest dtype that PyTorch lets two tensors of these dtypes meet in; float32 for int64 and float32."""
     a, b = as_dtype(type1, "type1"), as_dtype(type2, "type2")

@@ -152,7 +152,7 @@ def check_case(spec: OpSpec, case: Mapping[str, Any], closely: bool = True, anal
         properties.check_forward(spec, case, np.float32)
         report.float32 = 1
         if spec.differentiable:
-            properties.check_float32_gradients(spec, case)
+            properties.check_narrow_gradients(spec, case, np.float32)
             report.complex_steps = int(analytic and spec.reference is not None and check_complex_step(spec, case))
     return report
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.runtime import philox
+from nbdl.runtime.dtypes import as_dtype
 from nbdl.runtime.errors import NbdlError
 from nbdl.testing.draw import Draw
 
@@ -30,6 +31,10 @@ class Refusal:
     mentions: str
 
 
+HALF = 2e-3
+"""Four roundings to float16: an operation rounds its result, a function made of some rounds in between."""
+
+
 @dataclass(frozen=True)
 class OpSpec:
     """One operation.
@@ -40,7 +45,8 @@ class OpSpec:
             None where there is none: a function of another project.
         inputs: Draws the keyword arguments of one case; arrays are NumPy arrays, floating-point ones float64.
         differentiable: Names of the arguments with gradients.
-        tolerance: Relative and absolute bound of |result - reference| for each dtype.
+        tolerance: Relative and absolute bound of |result - reference| for each dtype; without one for float16, which
+            stores what float32 computed, it is HALF.
         refusals: Bad arguments and the errors they must raise.
         benchmark: Keyword arguments of a typical size, made by a seeded generator; None to leave it out.
         page: The docs page that explains the operation.
@@ -58,6 +64,9 @@ class OpSpec:
     page: str = "reference/ops"
     variant: str = ""
     described: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tolerance", {"float16": HALF, **self.tolerance})
 
     @property
     def operation(self) -> str:
@@ -86,6 +95,7 @@ def reseeded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def to_tensors(arguments: Mapping[str, Any], dtype: Any = np.float64, grad: tuple[str, ...] = ()) -> dict[str, Any]:
     """The arguments with their arrays, also inside lists and tuples, as tensors; floating-point ones in `dtype`."""
+    dtype = as_dtype(dtype)
     return {name: _to_tensor(value, dtype, name in grad) for name, value in arguments.items()}
 
 

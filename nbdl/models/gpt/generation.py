@@ -11,6 +11,7 @@ from nbdl.autograd import Tensor, no_grad
 from nbdl.models.gpt.decoding import TokenDecoder
 from nbdl.models.sampling import Sampling, Stop
 from nbdl.runtime.checks import check_ids, check_int
+from nbdl.runtime.dtypes import FLOAT16
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.runtime.philox import Generator
 
@@ -79,7 +80,7 @@ def _stream(
     was_training = model.training
     model.eval()
     caches = model.new_caches(len(text), min(context, text.shape[1] + count)) if use_cache and count else None
-    decoder = TokenDecoder(model, caches) if caches else None
+    decoder = TokenDecoder(model, caches) if caches and model.token_embedding.weight.dtype != FLOAT16 else None
     if decoder is not None and not decoder.pays():
         decoder = None
     unread = text

@@ -19,14 +19,14 @@ from nbdl.autograd import Tensor, wrap
 from nbdl.ops.creation.data import device_of, finished
 from nbdl.ops.creation.values import shape_of
 from nbdl.ops.elementwise.arithmetic import add, div, mul, neg
-from nbdl.ops.elementwise.casting import cast
+from nbdl.ops.elementwise.casting import cast, to_dtype, widened
 from nbdl.ops.elementwise.comparison import isfinite, le, lt
 from nbdl.ops.elementwise.exponential import log
 from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.elementwise.layout import broadcast_shape
 from nbdl.runtime import arrays, memory, philox
 from nbdl.runtime.checks import check_float, check_int, check_number, check_rank
-from nbdl.runtime.dtypes import INT64, as_dtype, get_default_dtype
+from nbdl.runtime.dtypes import INT64, as_dtype, get_default_dtype, kernel_dtype
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 from nbdl.runtime.philox import Generator, default_generator
@@ -412,7 +412,7 @@ def multinomial(
     """
     check_rank("input", check_float("input", input), 1, 2)
     count = check_int("num_samples", num_samples, 1)
-    weights = input.detach().contiguous()
+    weights = wrap(arrays.contiguous(widened(input._array)))
     if not arrays.on_host((isfinite(weights) & le(0, weights))._array).all():
         raise ArgumentError("input: expected finite weights of at least 0")
     rows = weights._array.reshape(-1, weights.shape[-1])
@@ -439,9 +439,9 @@ def multinomial(
 
 def _refill(input: Tensor, fill: Any, *arguments: Any) -> Tensor:
     """New elements for the tensor, drawn by `fill`. The result depends on nothing, so its gradient is none."""
-    y = arrays.empty_beside(input._array, input.shape)
+    y = arrays.empty_beside(input._array, input.shape, kernel_dtype(input.dtype))
     fill(y, *arguments)
-    return overwrite(input, lambda _: wrap(y))
+    return overwrite(input, lambda _: wrap(cast(y, input.dtype)))
 
 
 def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -465,8 +465,9 @@ def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator |
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with exponentially distributed numbers of mean 1 / lambd."""
     check_number("lambd", lambd, 0, open_low=True)
-    u = rand(size=input.shape, dtype=check_float("input", input).dtype, device=device_of(input), generator=generator)
-    return overwrite(input, lambda _: div(log(add(neg(u), 1)), -lambd))
+    dtype = kernel_dtype(check_float("input", input).dtype)
+    u = rand(size=input.shape, dtype=dtype, device=device_of(input), generator=generator)
+    return overwrite(input, lambda _: to_dtype(div(log(add(neg(u), 1)), -lambd), input.dtype))
 
 
 def random_(input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:

@@ -293,7 +293,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     dtype, a, b, c = _three(input, tensor1, tensor2, value)
     if dtype.kind != "f":
         raise DTypeError(f"input, tensor1, tensor2: expected a floating-point dtype among them, got {dtype}")
-    return AddQuotientOp.apply(a, b, c)
+    return to_dtype(AddQuotientOp.apply(a, b, c), dtype)
 
 
 def _three(input: Any, tensor1: Any, tensor2: Any, value: float) -> tuple[Any, Tensor, Tensor, Tensor]:
@@ -359,7 +359,8 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     a, b = as_tensor_operand("input", input), as_tensor_operand("other", other)
     if a.dtype.kind != "f" and b.dtype.kind != "f":
         raise DTypeError(f"input: expected float32 or float64, got {a.dtype}")
-    return mul(logaddexp(mul(a, math.log(2)), mul(b, math.log(2))), 1 / math.log(2))
+    dtype, (a, b) = meet(("input", "other"), (a, b))
+    return to_dtype(mul(logaddexp(mul(a, math.log(2)), mul(b, math.log(2))), 1 / math.log(2)), dtype)
 
 
 def xlogy(input: Tensor | float, other: Tensor | float) -> Tensor:

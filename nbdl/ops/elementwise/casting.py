@@ -10,7 +10,7 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.maps import Map1
 from nbdl.runtime import arrays, halves, memory
 from nbdl.runtime.devices import is_device, require
-from nbdl.runtime.dtypes import BOOL, FLOAT16, FLOAT32, INT64, as_dtype
+from nbdl.runtime.dtypes import BOOL, FLOAT16, FLOAT32, INT64, as_dtype, kernel_dtype
 from nbdl.runtime.errors import ArgumentTypeError
 from nbdl.runtime.jit import exact
 
@@ -46,6 +46,11 @@ def cast(x: Any, dtype: np.dtype) -> Any:
     if x.dtype.kind == "f" and dtype.kind in "iu" and dtype != INT64:
         x = cast_map(x, dtype=INT64)  # the machine converts to 64 bits; the low bits are the smaller integer
     return cast_map(x, dtype=dtype)
+
+
+def widened(x: Any) -> Any:
+    """The array as kernels take it: float16 as float32."""
+    return cast(x, kernel_dtype(x.dtype))
 
 
 # ---------------------------------------------------------------- autograd

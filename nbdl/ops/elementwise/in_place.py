@@ -22,7 +22,7 @@ from nbdl.ops.elementwise.operands import as_operand, computing_dtype, typed_num
 from nbdl.ops.shape.views import expand
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.addresses import address_of
-from nbdl.runtime.dtypes import can_cast
+from nbdl.runtime.dtypes import FLOAT32, FLOAT64, can_cast
 from nbdl.runtime.errors import ArgumentError, DTypeError, GradientError, ShapeError
 
 # ---------------------------------------------------------------- machinery
@@ -183,7 +183,7 @@ def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Any) -> Calla
 
     def method(input: Tensor, other: Tensor | float, **options: Any) -> Tensor:
         x = input._array
-        if options or not x.flags.c_contiguous or x.dtype.kind != "f":
+        if options or not x.flags.c_contiguous or x.dtype not in (FLOAT32, FLOAT64):
             return slow(input, other, **options)
         if isinstance(other, Tensor):
             y = other._array

@@ -15,7 +15,7 @@ from nbdl.ops.elementwise.casting import cast, to_dtype
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.runtime import arrays
-from nbdl.runtime.dtypes import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, get_default_dtype, result_type
+from nbdl.runtime.dtypes import BOOL, FLOAT32, FLOAT64, INT64, get_default_dtype, kernel_dtype, result_type
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
 
 # ---------------------------------------------------------------- arguments
@@ -52,9 +52,7 @@ def float_operand(name: str, value: Any) -> Tensor:
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype in which kernels compute results of the given one."""
-    if dtype == FLOAT16:
-        return FLOAT32
-    return dtype if dtype.kind == "f" else INT64
+    return kernel_dtype(dtype) if dtype.kind == "f" else INT64
 
 
 def typed_number(name: str, number: Any, dtype: np.dtype) -> Any:
@@ -92,7 +90,7 @@ def _for_computing(name: str, value: Any, dtype: np.dtype) -> Any:
     computing = computing_dtype(dtype)
     if isinstance(value, Tensor):
         return to_dtype(to_dtype(value, dtype) if value._array.dtype.kind != "b" else value, computing)
-    if computing is dtype or dtype in (BOOL, INT64):
+    if dtype.kind == "f" or computing is dtype or dtype in (BOOL, INT64):
         return typed_number(name, value, computing)
     return typed_number(name, cast(np.asarray(int(value)), dtype).item(), computing)
 

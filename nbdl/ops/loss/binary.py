@@ -24,6 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import widened
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import MapN
 from nbdl.ops.loss.arguments import check_pair, chosen_reduction, reduced, reduced_reference, refuse_nan_of
@@ -177,7 +178,7 @@ class WeightedLogitsOp(Op):
 def _check_probabilities(input: Tensor) -> None:
     if input._array.size == 0:
         return
-    line = arrays.contiguous(input._array).reshape(1, -1, 1)
+    line = arrays.contiguous(widened(input._array)).reshape(1, -1, 1)
     low, high = min_fold(line), max_fold(line)
     if type(low) is DeviceArray:
         cuda_memory.look(low, lambda value: _check_range(value.item(), 1.0))

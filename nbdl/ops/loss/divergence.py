@@ -23,6 +23,7 @@ import numpy as np
 
 from nbdl.autograd import Tensor
 from nbdl.ops.elementwise import clamp, log
+from nbdl.ops.elementwise.casting import widened
 from nbdl.ops.loss.arguments import broadcast_quietly, check_pair, chosen_reduction, reduced, reduced_reference
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import min_fold
@@ -349,7 +350,7 @@ def gaussian_nll_loss(
         if var.ndim != input.ndim or differing not in ([], [1]):
             raise ShapeError(f"var: expected a shape that fits the input's {list(input.shape)}, got {list(var.shape)}")
     if var._array.size:
-        cuda_memory.look(min_fold(arrays.contiguous(var._array).reshape(1, -1, 1)), _check_variance)
+        cuda_memory.look(min_fold(arrays.contiguous(widened(var._array)).reshape(1, -1, 1)), _check_variance)
     variance = var + (clamp(var.detach(), min=eps) - var.detach())
     losses = 0.5 * (log(variance) + (input - target) ** 2 / variance)
     if full:

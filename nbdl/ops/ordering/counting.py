@@ -16,7 +16,7 @@ from nbdl.autograd import Tensor
 from nbdl.ops.creation.data import device_of
 from nbdl.ops.creation.lines import arange
 from nbdl.ops.creation.values import full, ones
-from nbdl.ops.elementwise.casting import cast, to_dtype
+from nbdl.ops.elementwise.casting import cast, to_dtype, widened
 from nbdl.ops.elementwise.operands import meet
 from nbdl.ops.indexing.elements import gather
 from nbdl.ops.ordering.sorting import pick, stable_order
@@ -24,7 +24,7 @@ from nbdl.ops.shape.joining import cat
 from nbdl.ops.shape.views import movedim, reshape
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_choice, check_dim, check_int, check_integer, check_number, check_rank
-from nbdl.runtime.dtypes import BOOL, INT64
+from nbdl.runtime.dtypes import BOOL, FLOAT32, FLOAT64, INT64, promote_types
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact, scalar
 
@@ -187,14 +187,14 @@ def unique(
     """
     if dim is not None:
         return _unique_slices(input, check_dim("dim", dim, input.ndim), return_inverse, return_counts)
-    flat = arrays.contiguous(input._array).reshape(-1)
+    flat = arrays.contiguous(widened(input._array)).reshape(-1)
     order = stable_order(flat.reshape(1, -1)).reshape(-1)
     inverse, firsts, counts = (arrays.empty_beside(flat, flat.shape, INT64) for _ in range(3))
     found = arrays.empty_beside(flat, (1,), INT64)
     _group(flat, order, inverse, firsts, counts, found)
     groups = int(found[0])
     values = pick(flat.reshape(1, -1), arrays.contiguous(firsts[:groups]).reshape(1, -1))
-    results = [Tensor(values.reshape(-1))]
+    results = [Tensor(cast(values.reshape(-1), input.dtype))]
     if return_inverse:
         results.append(Tensor(inverse.reshape(input.shape)))
     if return_counts:
@@ -297,17 +297,23 @@ def searchsorted(
         if check_integer("sorter", sorter).shape != sorted_sequence.shape:
             raise ShapeError(f"sorter: expected shape {list(sorted_sequence.shape)}, got {list(sorter.shape)}")
         sorted_sequence = gather(sorted_sequence.detach(), -1, sorter.to(INT64))
-    values = input if isinstance(input, Tensor) else Tensor(np.array(input, sorted_sequence.dtype))
+    if isinstance(input, Tensor):
+        values = input.detach()
+    else:
+        number = np.array(input)
+        known = sorted_sequence.dtype.kind == number.dtype.kind == "f"
+        values = Tensor(number.astype(sorted_sequence.dtype) if known else number)
     if values.dtype != sorted_sequence.dtype:
-        raise DTypeError(f"input: expected {sorted_sequence.dtype}, got {values.dtype}")
+        dtype = promote_types(values.dtype, sorted_sequence.dtype)
+        values, sorted_sequence = to_dtype(values, dtype), to_dtype(sorted_sequence.detach(), dtype)
     if sorted_sequence.ndim != 1 and sorted_sequence.shape[:-1] != values.shape[:-1]:
         raise ShapeError(
             f"sorted_sequence: expected the leading sizes of input {list(values.shape[:-1])}, "
             f"got shape {list(sorted_sequence.shape)}"
         )
-    edges = arrays.contiguous(sorted_sequence._array)
+    edges = arrays.contiguous(widened(sorted_sequence._array))
     edges = edges.reshape(math.prod(edges.shape[:-1]), edges.shape[-1])
-    flat = arrays.contiguous(values._array)
+    flat = arrays.contiguous(widened(values._array))
     flat = flat.reshape((1, flat.size) if sorted_sequence.ndim == 1 else (edges.shape[0], values.shape[-1]))
     y = arrays.empty_beside(flat, flat.shape, INT64)
     _search(edges, flat, bool(right), y)
@@ -372,8 +378,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise ArgumentError(f"input: expected integers of at least 0, got {int(known.min())}")
     if weights is not None and weights.shape != input.shape:
         raise ShapeError(f"weights: expected shape {list(input.shape)}, got {list(weights.shape)}")
-    if weights is not None and weights.dtype.kind != "f":
-        weights = to_dtype(weights, np.dtype(np.float64))
+    if weights is not None and weights.dtype not in (FLOAT32, FLOAT64):
+        weights = to_dtype(weights, FLOAT64)
     added = np.ones(1, np.int64) if weights is None else arrays.contiguous(weights._array)
     y = arrays.empty_beside(bins, (max(int(known.max()) + 1 if known.size else 0, minlength),), added.dtype)
     _count(bins, added, y)
@@ -399,7 +405,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise DTypeError(f"input: expected float32 or float64, got {input.dtype}")
     bins = check_int("bins", bins, 1)
     low, high = check_number("min", min), check_number("max", max)
-    flat = arrays.contiguous(input._array).reshape(-1)
+    flat = arrays.contiguous(widened(input._array)).reshape(-1)
     if high < low:
         raise ArgumentError(f"max: expected at least min ({low}), got {high}")
     if low == high and flat.size:
@@ -414,4 +420,4 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     _bin_of(flat, kind(low), kind(high), np.int64(bins), places)
     y = arrays.empty_beside(flat, (bins,))
     _count(places, np.ones(1, flat.dtype), y)
-    return Tensor(y)
+    return Tensor(cast(y, input.dtype))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.casting import to_dtype, widened
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.reduction.arguments import Dims, float_input, with_dtype
 from nbdl.ops.reduction.arrangement import expand, insert_dims
@@ -228,7 +228,7 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
     """
     input = with_dtype(input, dtype)
     if input.dtype.kind != "f":
-        return sum(input, dim, keepdim)
+        return sum(input, dim, keepdim, dtype=dtype)
     return NansumOp.apply(input, check_dims("dim", dim, input.ndim), keepdim)
 
 
@@ -279,7 +279,7 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
         >>> nbdl.ops.count_nonzero(nbdl.tensor([[0.0, 1.0], [2.0, 3.0]]), dim=0)
         tensor([1, 2])
     """
-    array = input._array
+    array = widened(input._array)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
     return Tensor(count_fold.over(array, check_dims("dim", dim, input.ndim), False, dtype=INT64))
