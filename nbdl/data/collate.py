@@ -7,6 +7,10 @@ import numpy as np
 
 from nbdl.data.errors import DataArgumentError
 
+_NUMBERS = np.ndarray | np.generic | int | float
+_FAMILIES = (dict, tuple | list, str | bytes, _NUMBERS)
+"""Kinds of samples; those of one batch are all of one."""
+
 
 def default_collate(samples: list[Any]) -> Any:
     """Joins samples into one batch along a new first dimension.
@@ -21,15 +25,23 @@ def default_collate(samples: list[Any]) -> Any:
                [1., 1.]]), array([7, 8]))
     """
     first = samples[0]
+    family = next((kind for kind in _FAMILIES if isinstance(first, kind)), type(first))
+    other = next((sample for sample in samples if not isinstance(sample, family)), first)
+    if other is not first:
+        raise DataArgumentError("samples", "one kind", f"{type(first).__name__} and {type(other).__name__}")
     if isinstance(first, dict):
+        for key in first:
+            if not all(key in sample for sample in samples):
+                raise DataArgumentError("samples", f"the key {key!r} in every sample", "one without it")
         return {key: default_collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, tuple | list):
         if any(len(sample) != len(first) for sample in samples):
             raise DataArgumentError("samples", f"{len(first)} fields in every sample", "samples of different lengths")
-        return tuple(default_collate(list(column)) for column in zip(*samples, strict=True))
+        fields = [default_collate(list(column)) for column in zip(*samples, strict=True)]
+        return type(first)(*fields) if hasattr(first, "_fields") else tuple(fields)  # a named tuple keeps its names
     if isinstance(first, str | bytes):
         return samples
-    if isinstance(first, np.ndarray | np.generic | int | float):
+    if isinstance(first, _NUMBERS):
         shapes = {np.shape(sample) for sample in samples}
         if len(shapes) > 1:
             both = " and ".join(str(list(shape)) for shape in sorted(shapes)[:2])

@@ -5,7 +5,7 @@ One argument chooses the form of gradient descent: `batch_size=1` is stochastic,
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -56,30 +56,36 @@ class DataLoader:
         self,
         dataset: Any,
         batch_size: int | str | None = 1,
-        shuffle: bool = False,
+        shuffle: bool | None = False,
         *,
         drop_last: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         seed: int = 0,
         prefetch: int = 0,
         augment: Augmentation | None = None,
-        pin_memory: Callable[[Any], Any] | None = None,
+        pin_memory: Callable[[Any], Any] | bool | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise EmptyDataError("dataset", "at least one sample", "none")
         if batch_size is None or batch_size == "full":
             batch_size = len(dataset)
+        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
+            if not (flag is None or isinstance(flag, bool | int | np.bool_)):
+                raise DataArgumentError(name, "True or False", repr(flag))
+        for name, function in (("collate_fn", collate_fn), ("augment", augment)):
+            if not (function is None or callable(function)):
+                raise DataArgumentError(name, "a function or None", repr(function))
         self.dataset = dataset
         self.batch_size = check_count("batch_size", batch_size, 1, 'a whole number from 1 up, or "full"')
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = bool(shuffle)
+        self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn
         self.seed = check_seed(seed)
         self.prefetch = check_count("prefetch", prefetch, 0, "a whole number from 0 up")
         self.augment = augment
-        if not (pin_memory is None or callable(pin_memory)):
+        if pin_memory is True or not (pin_memory in (None, False) or callable(pin_memory)):
             raise DataArgumentError("pin_memory", "nbdl.cuda.pin_memory or None", repr(pin_memory))
-        self.pin_memory = pin_memory
+        self.pin_memory = pin_memory or None
         if len(self) == 0:
             raise EmptyDataError("dataset", f"a full batch of {batch_size} with drop_last", f"{len(dataset)} samples")
         self._epoch = 0  # of the batch that comes next
@@ -156,14 +162,20 @@ class DataLoader:
         """Goes to a place that `state_dict` named: the next loop yields the batches of that epoch that are left.
 
         Raises:
-            DataArgumentError: The state is of a loader with another seed, batch size, shuffling or number of samples.
+            DataArgumentError: The state is none of a loader, or of one with another seed, batch size, shuffling or
+                number of samples.
         """
         own = self.state_dict()
+        if not isinstance(state, Mapping) or not own.keys() <= state.keys():
+            raise DataArgumentError("state", f"a dictionary with {', '.join(own)}", repr(state)[:80])
         for name in ("seed", "samples", "batch_size", "shuffle"):
-            if state.get(name) != own[name]:
-                raise DataArgumentError(name, f"{state.get(name)} as in the saved order", str(own[name]))
-        self._epoch = check_count("epoch", state["epoch"], 0, "a whole number from 0 up")
-        self._batch = check_count("batch", state["batch"], 0, "a whole number from 0 up")
+            if state[name] != own[name]:
+                raise DataArgumentError(name, f"{state[name]} as in the saved order", str(own[name]))
+        epoch = check_count("epoch", state["epoch"], 0, "a whole number from 0 up")
+        batch = check_count("batch", state["batch"], 0, "a whole number from 0 up")
+        if batch >= len(self):
+            raise DataArgumentError("batch", f"at most {len(self) - 1}, the number of the last batch", str(batch))
+        self._epoch, self._batch = epoch, batch
         self._continue = True
 
     def __repr__(self) -> str:
