@@ -17,6 +17,7 @@ import functools
 import html
 import importlib
 import inspect
+import io
 import json
 import re
 import sys
@@ -96,9 +97,15 @@ def _watched_run(run: Any) -> Any:
     return watched
 
 
+def _print(buffer: io.StringIO, *values: Any, file: Any = None, **options: Any) -> None:
+    """What `print` is in a block. That of markdown-exec knows no `sep` and no `file`."""
+    print(*values, file=buffer if file is None else file, **options)
+
+
 def on_startup(command: str, dirty: bool) -> None:
     """Puts the watch on the execution of code blocks, and `figure` and `listing` within their reach."""
     sys.path.insert(0, str(DOCS))
+    markdown_exec_python._buffer_print = _print
     markdown_exec_python._run_python = _watched_run(markdown_exec_python._run_python)
 
 

@@ -151,6 +151,33 @@ print(
 )
 # --8<-- [end:heads]
 
+# --8<-- [start:places]
+encoding = nn.SinusoidalPositions(64, max_length=100)
+places = encoding(nbdl.zeros(1, 100, 64)).numpy()[0]  # the vectors that it adds
+for first, second in ((0, 3), (40, 43), (96, 99), (0, 30)):
+    print(f"places {first:2} and {second:2}: {places[first] @ places[second]:.4f}")
+# --8<-- [end:places]
+assert abs(places[0] @ places[3] - places[96] @ places[99]) < 1e-3
+
+
+# --8<-- [start:residual]
+def slope_that_arrives(depth, residual):
+    """Length of the gradient at the bottom of layers on layers, for length 1 at the top."""
+    nbdl.manual_seed(0)
+    x = y = nbdl.randn(8, 32, requires_grad=True)
+    for _ in range(depth):
+        change = ops.tanh(nn.Linear(32, 32)(y))
+        y = y + change if residual else change
+    y.backward(nbdl.ones_like(y) / y.numel() ** 0.5)
+    return np.linalg.norm(x.grad.numpy())
+
+
+for depth in (1, 8, 32):
+    alone, beside = (slope_that_arrives(depth, residual) for residual in (False, True))
+    print(f"{depth:2} layers: {alone:.1e} without, {beside:.1f} with residual connections")
+# --8<-- [end:residual]
+assert alone < 1e-6 and beside > 0.1
+
 # --8<-- [start:words]
 import re
 

@@ -113,6 +113,51 @@ for size in sizes:
 # --8<-- [end:noise]
 assert 10 < errors[0] / errors[-1] < 25
 
+# --8<-- [start:first-step]
+for slope in (0.001, 1.0, 1000.0):
+    point = nbdl.tensor([2.0], requires_grad=True)
+    point.grad = nbdl.tensor([slope])
+    optim.Adam([point], lr=0.1).step()
+    print(f"gradient {slope:6}: from 2 to {point.item():.4f}")
+# --8<-- [end:first-step]
+assert abs(point.item() - 1.9) < 1e-4
+
+# --8<-- [start:rules]
+rules = {
+    "gradient descent": lambda p: optim.SGD(p, lr=0.2),
+    "momentum": lambda p: optim.SGD(p, lr=0.02, momentum=0.9),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=3e-3),
+    "Adam": lambda p: optim.Adam(p, lr=1e-2),
+    "AdamW": lambda p: optim.AdamW(p, lr=1e-2, weight_decay=0.1),
+}
+units = 10 ** np.random.default_rng(0).uniform(-2, 0, 64).astype(np.float32)
+
+
+def run_rule(rule, scale, epochs=10):
+    """Mini-batches of 32, every pixel multiplied by its `scale`; accuracy on the test."""
+    model = network()
+    optimizer = rule(model.parameters())
+    rows = data.ArrayDataset(train.arrays[0] * scale, train.arrays[1])
+    loader = data.DataLoader(rows, batch_size=32, shuffle=True, seed=0)
+    for _ in range(epochs):
+        for x, t in loader:
+            loss = ops.cross_entropy(model(nbdl.tensor(x)), nbdl.tensor(t))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with nbdl.no_grad():
+        scores = model(nbdl.tensor(test.arrays[0] * scale)).numpy()
+    return (scores.argmax(axis=1) == test_labels).mean()
+
+
+print("                   pixels   pixels, each in a unit of its own")
+reached = {}
+for name, rule in rules.items():
+    reached[name] = run_rule(rule, np.float32(1)), run_rule(rule, units)
+    print(f"{name:17}  {reached[name][0]:.3f}    {reached[name][1]:.3f}")
+# --8<-- [end:rules]
+assert reached["Adam"][1] > reached["gradient descent"][1] + 0.05
+
 # --8<-- [start:rates]
 for learning_rate in (0.003, 0.03, 0.3, 3.0):
     _, loss, accuracy = run(32, learning_rate, epochs=5)[-1]
