@@ -197,6 +197,8 @@ def correlate_tile(x, packed, bias, y, floor, tile, batch, source, groups, input
             store4(b_pieces, (half, b_at, b_column - left), b0, b1, b2, b3)
         cuda.syncthreads()
 
+    if not active:
+        return
     q = left + column
     wide = outputs % 4 == 0 and is_aligned(y)
     for part in range(8):
@@ -291,6 +293,8 @@ def gradient_tile(x, dy, partial, sums, batch, source, groups, inputs, result, o
 
     if counting and left + thread < outputs:
         sums[chunk, group * outputs + left + thread] = total
+    if not active:
+        return
     q = left + column
     wide = outputs % 4 == 0 and is_aligned(partial)
     for part in range(8):

@@ -90,25 +90,26 @@ def _gemm_on_cuda(curve: Any) -> Any:
                             sums[i, j] += value * b_piece[inner, own_column + j]
             cuda.syncthreads()
 
-        for place in range(PART * PART):
-            row, column = top + own_row + place // PART, left + own_column + place % PART
-            if row < m and column < n:
-                value = sums[0, 0]
-                at = item * m * n + row * c_row + column * c_column
-                if bias.shape[0] > 0:
-                    value += bias[row * bias_row + column * bias_column]
-                if beta != a.dtype.type(0):
-                    value += beta * c[at]
-                value, slope = curve(floor if floor > value else value)
-                c[at] = value
-                if c.shape[0] > c_size:
-                    c[at + c_size] = slope
-            # Registers have no numbers that a loop could count: the next sum moves to where this one was.
-            for i in range(PART):
-                for j in range(PART - 1):
-                    sums[i, j] = sums[i, j + 1]
-                if i + 1 < PART:
-                    sums[i, PART - 1] = sums[i + 1, 0]
+        if inside:
+            for place in range(PART * PART):
+                row, column = top + own_row + place // PART, left + own_column + place % PART
+                if row < m and column < n:
+                    value = sums[0, 0]
+                    at = item * m * n + row * c_row + column * c_column
+                    if bias.shape[0] > 0:
+                        value += bias[row * bias_row + column * bias_column]
+                    if beta != a.dtype.type(0):
+                        value += beta * c[at]
+                    value, slope = curve(floor if floor > value else value)
+                    c[at] = value
+                    if c.shape[0] > c_size:
+                        c[at + c_size] = slope
+                # Registers have no numbers that a loop could count: the next sum moves to where this one was.
+                for i in range(PART):
+                    for j in range(PART - 1):
+                        sums[i, j] = sums[i, j + 1]
+                    if i + 1 < PART:
+                        sums[i, PART - 1] = sums[i + 1, 0]
 
     gemm_cuda.__name__ = f"_gemm{'' if curve is _straight else curve.py_func.__name__}_cuda"
     return cuda_kernel(gemm_cuda)

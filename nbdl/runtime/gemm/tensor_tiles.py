@@ -202,6 +202,8 @@ def _tensor_kernel(
             cuda.syncthreads()
 
         r, q = top + row, left_edge + warp % 4 * WARP_COLUMNS + 2 * (lane % 4)
+        if r >= m or q >= n:
+            return
         for part in range(SUMS):
             i, j = r + part // 16 * 16 + part // 2 % 2 * 8, q + part // 4 % 4 * 8 + part % 2
             if i < m and j < n:

@@ -153,6 +153,7 @@ def gemm_tiles_cuda(a, b, c, bias, workspace, sizes, beta, floor):
             sums[i, j] = np.float32(0)
     thread = cuda.threadIdx.x
     row, column = thread // SIDE_THREADS * 4, thread % SIDE_THREADS * 4
+    active = top + row < m and left_edge + column < n
 
     # What the thread fetches of A: four neighbours along K where they lie side by side, else four rows.
     a_along, b_along = a_inner == 1, b_inner == 1
@@ -180,11 +181,14 @@ def gemm_tiles_cuda(a, b, c, bias, workspace, sizes, beta, floor):
         inner = start + b_at
         count = (k - inner if b_left > 0 else 0) if b_along else (b_left if inner < k else 0)
         b0, b1, b2, b3 = fetch4(b, b_from + start * b_inner, b_step, count, b_wide)
-        multiply_piece(a_pieces, b_pieces, half, row, column, sums, left, right)
+        if active:
+            multiply_piece(a_pieces, b_pieces, half, row, column, sums, left, right)
         half = 1 - half
         keep4(a_pieces, half, a_at, a_lead, a_along, a0, a1, a2, a3)
         keep4(b_pieces, half, b_at, b_lead, b_along, b0, b1, b2, b3)
         cuda.syncthreads()
+    if not active:
+        return
     multiply_piece(a_pieces, b_pieces, half, row, column, sums, left, right)
 
     first = item * m * n
