@@ -92,8 +92,8 @@ CONVOLUTION = (
         ),
         (
             "missing barrier",
-            "b0, b1, b2, b3)\n        cuda.syncthreads()\n\n    q =",
-            "b0, b1, b2, b3)\n\n    q =",
+            "b0, b1, b2, b3)\n        cuda.syncthreads()\n\n    if not active:",
+            "b0, b1, b2, b3)\n\n    if not active:",
             "tests/test_cuda_convolution.py -k order_of_warps",
         ),
     ),
