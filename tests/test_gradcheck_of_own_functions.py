@@ -15,6 +15,7 @@ import nbdl
 from nbdl import nn, ops
 from nbdl.autograd import Op, Tensor
 from nbdl.cli import main
+from nbdl.runtime.cache import cache_folder
 from nbdl.runtime.errors import ArgumentError
 from nbdl.testing import Draw, GradcheckError, OpSpec, check_function, draw, replay, seeded
 from nbdl.testing.complex_step import check_complex_step
@@ -22,6 +23,8 @@ from nbdl.testing.runner import check_operation, share_cases
 from nbdl.testing.subjects import load_subject
 
 pytest_plugins = ["pytester"]
+
+CACHE = str(cache_folder())  # asked for here: pytester gives its tests another home
 
 KERNELS = '''
 from typing import Annotated
@@ -150,7 +153,8 @@ def test_two_processes_find_what_one_finds(capsys, kernels):
 # ---------------------------------------------------------------- the fixture
 
 
-def test_another_project_checks_its_kernel_in_three_lines(pytester):
+def test_another_project_checks_its_kernel_in_three_lines(pytester, monkeypatch):
+    monkeypatch.setenv("NBDL_CACHE_DIR", CACHE)
     pytester.makepyfile(my_kernels=KERNELS)
     pytester.makepyfile(
         """
