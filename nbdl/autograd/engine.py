@@ -20,6 +20,8 @@ def backward(
     tensors: Sequence[Tensor],
     gradients: Sequence[Tensor | None] | None = None,
     retain_graph: bool = False,
+    *,
+    inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
     """Adds the gradients of the tensors to `.grad` of every leaf they depend on.
 
@@ -27,12 +29,31 @@ def backward(
         tensors: The outputs to start from; each must require gradients.
         gradients: For each output, the gradient of the loss with respect to it; None means 1 and needs one element.
         retain_graph: Keep what forward saved, so that backward can run again.
+        inputs: The tensors, leaves or not, whose `.grad` alone is added to; None means all leaves.
 
     Raises:
-        GradientError: A tensor has no graph, the graph was freed, or a saved tensor was changed in place.
+        GradientError: A tensor has no graph, the graph was freed, a saved tensor was changed in place, or one of the
+            inputs does not require gradients.
+        ArgumentError: There are no inputs.
         ShapeError: A gradient's shape differs from its tensor's.
     """
-    _run(tensors, gradients, retain_graph, wanted=None)
+    if isinstance(tensors, Tensor):
+        tensors = (tensors,)
+    if isinstance(gradients, Tensor):
+        gradients = (gradients,)
+    if inputs is None:
+        _run(tensors, gradients, retain_graph, wanted=None)
+        return
+    chosen = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not chosen:
+        raise ArgumentError("inputs: expected at least one tensor, got none")
+    wanted = _wanted(chosen)
+    _run(tensors, gradients, retain_graph, wanted)
+    foreign = {id(arrays.owner(gradient._array)) for gradient in gradients or () if gradient is not None}
+    for tensor in dict.fromkeys(chosen):
+        array = wanted[_place(tensor)]
+        if array is not None:
+            _store(tensor, array, foreign)
 
 
 def grad(
@@ -42,8 +63,19 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
+    *,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs with respect to the inputs, returned and not stored in `.grad`.
+
+    Args:
+        outputs: The outputs to start from; each must require gradients.
+        inputs: The tensors, leaves or not, whose gradients are wanted.
+        grad_outputs: For each output, the gradient of the loss with respect to it; None means 1 and needs one element.
+        retain_graph: Keep what forward saved, so that backward can run again.
+        create_graph: Not available: gradients are arrays, not graphs.
+        allow_unused: Give None for an input on which no output depends.
+        materialize_grads: Give zeros for it.
 
     Raises:
         GradientError: create_graph is True (there are no second derivatives), or an input is not part of the graph
@@ -55,16 +87,28 @@ def grad(
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if grad_outputs is not None:
         grad_outputs = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
-    for position, tensor in enumerate(inputs):
-        if not tensor.requires_grad:
-            raise GradientError(f"inputs[{position}]: expected a tensor that requires gradients")
-    wanted = {_place(tensor): None for tensor in inputs}
+    wanted = _wanted(inputs)
     _run(outputs, grad_outputs, bool(retain_graph), wanted)
     found = [wanted[_place(tensor)] for tensor in inputs]
     for position, array in enumerate(found):
-        if array is None and not allow_unused:
+        if array is not None:
+            continue
+        if materialize_grads:
+            with placement.beside(inputs[position]._array):
+                found[position] = arrays.full(inputs[position].shape, 0, inputs[position].dtype)
+        elif not allow_unused:
             raise GradientError(f"inputs[{position}] was not used in the graph; pass allow_unused=True to get None")
     return tuple(None if array is None else wrap(array) for array in found)
+
+
+def _wanted(inputs: Sequence[Tensor]) -> dict[Any, Any]:
+    """The places of the inputs, to be filled with their gradients."""
+    for position, tensor in enumerate(inputs):
+        if not isinstance(tensor, Tensor):
+            raise ArgumentTypeError(f"inputs[{position}]: expected a Tensor, got {type(tensor).__name__}")
+        if not tensor.requires_grad:
+            raise GradientError(f"inputs[{position}]: expected a tensor that requires gradients")
+    return {_place(tensor): None for tensor in inputs}
 
 
 def _place(tensor: Tensor) -> Any:
@@ -285,7 +329,11 @@ def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
 
 
 def tensor_backward(
-    self: Tensor, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
     """Adds the gradient of this tensor to `.grad` of every leaf that it depends on.
 
@@ -293,14 +341,17 @@ def tensor_backward(
         gradient: [*] the gradient of the loss with respect to this tensor; 1 when None, for one element.
         retain_graph: Keep the graph for another backward().
         create_graph: Not available: gradients are arrays, not graphs.
+        inputs: The tensors, leaves or not, whose `.grad` alone is added to; None means all leaves.
     """
     if create_graph:
         raise GradientError("create_graph=True: nbdl's backward works on arrays, second derivatives are not available")
-    backward([self], [gradient], retain_graph)
+    backward([self], [gradient], retain_graph, inputs=inputs)
 
 
 def retain_grad(self: Tensor) -> None:
-    """Keeps this non-leaf tensor's gradient in `.grad` too."""
+    """Keeps this non-leaf tensor's gradient in `.grad` too. GradientError when it requires none."""
+    if not self.requires_grad:
+        raise GradientError("retain_grad: the tensor does not require gradients")
     if self._node is None:
         return
     reference = weakref.ref(self)

@@ -208,8 +208,13 @@ class Tensor:
 
     # -- conversion
 
-    def numpy(self) -> np.ndarray:
-        """The tensor's memory as a NumPy array, shared. Raises GradientError when it requires gradients."""
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The tensor's memory as a NumPy array, shared. Raises GradientError when it requires gradients.
+
+        With `force` it is given all the same, and copied from a GPU.
+        """
+        if force:
+            return self._array if isinstance(self._array, np.ndarray) else self._array.host()
         if self.requires_grad:
             raise GradientError("numpy: the tensor requires gradients; use detach().numpy()")
         if not isinstance(self._array, np.ndarray):
@@ -270,6 +275,12 @@ class Tensor:
         if self._array.ndim == 0:
             raise ShapeError("len: the tensor has no dimensions")
         return self._array.shape[0]
+
+    def __contains__(self, element: Any) -> bool:
+        """Whether an element equals the given one, a number or a tensor that broadcasts."""
+        if not isinstance(element, (Tensor, int, float, np.ndarray, np.generic)):
+            raise ArgumentTypeError(f"element: expected a number or a tensor, got {type(element).__name__}")
+        return bool((self == element).any().item())
 
     def __hash__(self) -> int:
         return id(self)

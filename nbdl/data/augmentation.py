@@ -56,7 +56,7 @@ class RandomShift:
         fill: Value of the new pixels.
 
     Raises:
-        DataArgumentError: A shift is negative or no whole number.
+        DataArgumentError: A shift is negative, no whole number, or beyond 31 bits.
 
     Example:
         >>> image = np.zeros((1, 1, 3, 3)); image[0, 0, 1, 1] = 1
@@ -68,6 +68,8 @@ class RandomShift:
 
     def __init__(self, pixels: int | tuple[int, int] = 1, fill: float = 0.0) -> None:
         self.pixels, self.fill = _pair("pixels", pixels, 0), fill
+        if max(self.pixels) >= 2**31:
+            raise DataArgumentError("pixels", "numbers below 2**31", repr(pixels))
 
     def __call__(self, images: np.ndarray, stream: RandomStream) -> np.ndarray:
         count, _, height, width = check_images(images).shape

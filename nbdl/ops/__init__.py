@@ -29,6 +29,7 @@ from nbdl.ops.indexing import selection
 from nbdl.ops.interpolation import interpolate  # noqa: F401
 from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import *  # noqa: F403
+from nbdl.ops.matmul.products import at
 from nbdl.ops.normalization import *  # noqa: F403
 from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
@@ -162,7 +163,8 @@ METHODS: dict[str, Any] = {
     # matmul
     **{name: getattr(products, name) for name in products.METHODS},
     **{f"{name}_": in_place.in_place(getattr(products, name)) for name in products.IN_PLACE},
-    "__matmul__": products.matmul,
+    "__matmul__": operators.operator(at),
+    "__rmatmul__": operators.reflected(at),
     # activation
     "hardshrink": activation.hardshrink,
     "prelu": activation.prelu,

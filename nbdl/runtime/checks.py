@@ -120,7 +120,7 @@ def check_dim(name: str, dim: Any, rank: int) -> int:
 
 def check_dims(name: str, dims: Any, rank: int) -> tuple[int, ...]:
     """Dimensions counted from the front, each once; all of them when None or empty."""
-    if dims is None or dims == ():
+    if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         return tuple(range(rank))
     listed = tuple(check_dim(name, d, rank) for d in (dims if isinstance(dims, (tuple, list)) else (dims,)))
     if len(set(listed)) != len(listed):

@@ -22,6 +22,8 @@ MobileNetV3", for the hard sigmoid and swish.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nbdl.autograd import Tensor
@@ -435,8 +437,13 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     check_float("input", input)
     numbers = (
         typed_number("threshold", check_number("threshold", threshold), input.dtype),
-        typed_number("value", check_number("value", value), input.dtype),
+        typed_number("value", _replacement(value), input.dtype),
     )
     if inplace:
         return overwrite(input, ThresholdOp.apply, *numbers)
     return ThresholdOp.apply(input, *numbers)
+
+
+def _replacement(value: float) -> float:
+    """The number, which may be infinite: scores are masked so."""
+    return value if isinstance(value, float) and math.isinf(value) else check_number("value", value)

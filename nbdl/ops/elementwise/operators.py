@@ -13,7 +13,9 @@ from nbdl.ops.elementwise import arithmetic, comparison, division, in_place, log
 _KNOWN = (Tensor, int, float, np.ndarray, np.generic)
 
 
-def _operator(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+def operator(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+    """The special method of an operator whose left operand is the tensor."""
+
     def method(self: Tensor, other: Any) -> Any:
         if isinstance(other, _KNOWN):
             return function(self, other)
@@ -22,7 +24,9 @@ def _operator(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any],
     return method
 
 
-def _reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+def reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+    """The special method of an operator whose right operand is the tensor."""
+
     def method(self: Tensor, other: Any) -> Any:
         if isinstance(other, _KNOWN):
             return function(other, self)
@@ -49,12 +53,12 @@ _ARITHMETIC = {
 _QUICK_IN_PLACE = {"add": in_place.add_, "sub": in_place.sub_, "mul": in_place.mul_, "truediv": in_place.div_}
 
 OPERATORS: dict[str, Any] = {
-    **{f"__{name}__": _operator(function) for name, function in _ARITHMETIC.items()},
-    **{f"__r{name}__": _reflected(function) for name, function in _ARITHMETIC.items()},
+    **{f"__{name}__": operator(function) for name, function in _ARITHMETIC.items()},
+    **{f"__r{name}__": reflected(function) for name, function in _ARITHMETIC.items()},
     **{
         f"__i{name}__": _QUICK_IN_PLACE.get(name) or in_place.in_place(function)
         for name, function in _ARITHMETIC.items()
     },
-    **{f"__{name}__": _operator(getattr(comparison, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{f"__{name}__": operator(getattr(comparison, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
 }
 """Name of the special method: what it does."""

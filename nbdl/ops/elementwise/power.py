@@ -27,10 +27,11 @@ from nbdl.ops.elementwise.operands import (
     apply_pair,
     as_operand,
     as_tensor_operand,
+    meet,
     zeros_like,
 )
 from nbdl.runtime import arrays, vecmath
-from nbdl.runtime.dtypes import BOOL, FLOAT64, INT64
+from nbdl.runtime.dtypes import BOOL, FLOAT64, INT64, get_default_dtype
 from nbdl.runtime.errors import ArgumentError, DTypeError
 from nbdl.runtime.jit import exact
 
@@ -424,4 +425,8 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
         >>> nbdl.ops.ldexp(nbdl.tensor([1.5]), nbdl.tensor([2]))
         tensor([6.])
     """
-    return mul(as_tensor_operand("input", input), exp2(as_tensor_operand("other", other)))
+    names, operands = ("input", "other"), (as_tensor_operand("input", input), as_tensor_operand("other", other))
+    dtype, (a, b) = meet(names, operands)
+    if dtype.kind != "f":
+        dtype, (a, b) = meet(names, operands, get_default_dtype())
+    return to_dtype(mul(a, exp2(b)), dtype)

@@ -18,6 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import to_dtype
+from nbdl.ops.elementwise.division import floor_divide
 from nbdl.ops.indexing.elements import (
     COLUMNS,
     column_kernel,
@@ -28,6 +30,8 @@ from nbdl.ops.indexing.elements import (
 )
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_choice, check_same_dtype
+from nbdl.runtime.dtypes import BOOL, INT64
+from nbdl.runtime.errors import DTypeError
 from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_kernel, scalar
 
 SUM, PROD, MEAN, AMAX, AMIN = range(5)
@@ -245,11 +249,11 @@ def scatter_reduce(
         include_self: Whether the input's own element counts at places to which something is sent.
 
     Returns:
-        The shape and dtype of the input.
+        The shape and dtype of the input; the mean of integers is rounded down.
 
     Raises:
         ArgumentError: Another reduction.
-        DTypeError: The index has no integer dtype, or src another than the input.
+        DTypeError: The index has no integer dtype, src another than the input, or the mean is of bools.
         ShapeError: The ranks differ or the index is too long.
         IndexRangeError: A number of the index or dim is out of range.
 
@@ -264,4 +268,15 @@ def scatter_reduce(
     kind = REDUCTIONS[check_choice("reduce", reduce, REDUCTIONS)]
     check_same_dtype("src", src, "input", input)
     columns = columns_of(input, dim, index, src)
-    return ScatterReduceOp.apply(input, src, columns, kind, bool(include_self))
+    dtype = input.dtype
+    if dtype.kind == "f":
+        return ScatterReduceOp.apply(input, src, columns, kind, bool(include_self))
+    if dtype == BOOL and kind == MEAN:
+        raise DTypeError("input: expected numbers for the mean, got bool")
+    x, v = to_dtype(input, INT64), to_dtype(src, INT64)  # the kernel counts in the dtype of its input
+    if kind != MEAN:
+        return to_dtype(ScatterReduceOp.apply(x, v, columns, kind, bool(include_self)), dtype)
+    total = ScatterReduceOp.apply(x, v, columns, SUM, bool(include_self))
+    ones, of_src = (Tensor(arrays.full(t.shape, 1, INT64)) for t in (x, v))
+    counts = ScatterReduceOp.apply(ones, of_src, columns, SUM, bool(include_self))
+    return to_dtype(floor_divide(total, counts), dtype)

@@ -161,13 +161,13 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
         dim: The dimension.
         index: [K] integers in [0, size of dim).
         source: [*] of the input's dtype, with size K along dim.
-        alpha: A factor of the source.
+        alpha: A factor of the source; an integer where they are integers.
 
     Returns:
         The shape and dtype of the input; the same to the last bit in every run.
 
     Raises:
-        DTypeError: The index is not of integers, or the source of another dtype.
+        DTypeError: The index is not of integers, the source of another dtype, or alpha no integer where they are.
         ShapeError: The source has another shape.
         IndexRangeError: A number or dim is out of range.
 
@@ -180,6 +180,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """
     dim, ids = _numbers(input, dim, index)
     _check_slices("source", source, input, dim, len(ids))
+    if isinstance(alpha, float) and input.dtype.kind != "f":
+        raise DTypeError(f"alpha: expected an integer for {input.dtype} tensors, got {alpha}")
     return IndexAddOp.apply(input, source if alpha == 1 else source * alpha, dim, ids)
 
 

@@ -355,8 +355,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     Raises:
         IndexRangeError: An integer is out of range, there are too many of them, or a mask has the wrong shape.
         ArgumentError: Elements of the input share places in memory, or a slice has a step of 0 or less.
+        ArgumentTypeError: The value is neither of numbers nor of bools.
         ShapeError: The value does not broadcast.
-        GradientError: The input is a leaf that requires gradients, or a view whose base would need the gradient.
+        GradientError: The input is a leaf that requires gradients, or a view of a tensor that required none so far.
 
     Gradient:
         For value: dy at the chosen places; for input as it was: dy elsewhere.
@@ -370,6 +371,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     array = input._array
     subscript = Subscript(index, array.shape)
     if not isinstance(value, Tensor):
+        if np.asarray(value).dtype.kind not in "biuf":  # NumPy would make NaN of None
+            raise ArgumentTypeError(f"value: expected a tensor, an array or a number, got {value!r:.60}")
         value = Tensor(arrays.sent_beside(array, np.asarray(value, array.dtype)))
     elif value._array.dtype != array.dtype:
         value = value.to(array.dtype)

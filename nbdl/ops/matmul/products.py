@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.operands import as_tensor_operand
 from nbdl.ops.shape.views import sum_to_shape, view_or_none
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_float, check_rank, check_same_dtype
@@ -169,6 +170,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
                 f"other: expected batch dimensions that broadcast with {list(a[:-2])}, got {list(b[:-2])}"
             ) from None
     return MatmulOp.apply(input, other)
+
+
+def at(input: Any, other: Any) -> Tensor:
+    """Python's `@`: `matmul`, also of a tensor and a NumPy array."""
+    return matmul(as_tensor_operand("input", input), as_tensor_operand("other", other))
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:

@@ -93,10 +93,11 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     parts = arrays.on_host(q._array)
     if not ((parts >= 0) & (parts <= 1)).all():
         raise ArgumentError(f"q: expected numbers in [0, 1], got {parts.tolist()}")
+    if dim is not None:
+        dim = check_dim("dim", dim, input.ndim)
     if dim is None or input.ndim == 0:
         rows, kept = reshape(input, (-1,)), (1,) * input.ndim
     else:
-        dim = check_dim("dim", dim, input.ndim)
         rows, kept = movedim(input, dim, -1), (*input.shape[:dim], 1, *input.shape[dim + 1 :])
     size = rows.shape[-1]
     if size == 0:

@@ -29,6 +29,13 @@ from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.jit import exact
 
 
+class LeastAndGreatest(NamedTuple):
+    """What `aminmax` returns."""
+
+    min: Tensor
+    max: Tensor
+
+
 class ValuesAndIndices(NamedTuple):
     """The elements chosen along a dimension, and where they stood."""
 
@@ -243,7 +250,7 @@ def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return _extreme(input, dim, keepdim, greatest=False)
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> LeastAndGreatest:
     """The least and the greatest element, over everything or along a dimension: `(amin(...), amax(...))`.
 
     Args:
@@ -252,7 +259,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
         keepdim: Leave the reduced dimension in the results with size 1.
 
     Returns:
-        The minima and the maxima.
+        The minima and the maxima, as a tuple with the names min and max.
 
     Raises:
         ShapeError: The dimension is empty.
@@ -263,9 +270,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
     Example:
         >>> nbdl.ops.aminmax(nbdl.tensor([3.0, 1.0, 2.0]))
-        (tensor(1.), tensor(3.))
+        LeastAndGreatest(min=tensor(1.), max=tensor(3.))
     """
-    return amin(input, dim, keepdim), amax(input, dim, keepdim)
+    return LeastAndGreatest(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:

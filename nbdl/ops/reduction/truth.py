@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.elementwise.casting import cast
+from nbdl.ops.elementwise.casting import cast, to_dtype
 from nbdl.ops.reduction.arguments import Dims
 from nbdl.ops.reduction.fold import Fold, plain
 from nbdl.ops.reduction.sums import axes_of
@@ -52,6 +52,8 @@ any_fold = Fold("any", plain, _or, 0)
 
 def _truth(fold: Fold, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     array: Any = input._array
+    if isinstance(dim, (tuple, list)) and not dim:  # PyTorch's truth of each element
+        return to_dtype(to_dtype(input, BOOL), UINT8 if array.dtype == UINT8 else BOOL)
     y = fold.over(cast(array, BOOL).view(UINT8), check_dims("dim", dim, input.ndim), keepdim, dtype=INT32)
     return Tensor(cast(y, UINT8 if array.dtype == UINT8 else BOOL))
 
@@ -61,7 +63,7 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
     Args:
         input: [*], any dtype.
-        dim: One dimension or several, counted from the front or the back; all when None.
+        dim: One dimension or several, counted from the front or the back; all when None, none when empty.
         keepdim: Leave the reduced dimensions in the result with size 1.
 
     Returns:
@@ -83,7 +85,7 @@ def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
     Args:
         input: [*], any dtype.
-        dim: One dimension or several, counted from the front or the back; all when None.
+        dim: One dimension or several, counted from the front or the back; all when None, none when empty.
         keepdim: Leave the reduced dimensions in the result with size 1.
 
     Returns:
