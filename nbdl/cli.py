@@ -31,7 +31,7 @@ Deep learning in Numba kernels that a person can read.
 
 commands:
   train RECIPE       train a network on real data, no code needed
-  sample [FOLDER]    let a trained language model write, or fill in [MASK]
+  sample [FOLDER]    let a trained model write, fill in [MASK], or take Hangul apart
   list               the recipes and what each is about
   gradcheck [OP]     hold every backward kernel, or your own, against numeric gradients
   warmup             compile every kernel now, into the cache
@@ -66,7 +66,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        _, unrecognized, given = message.partition("unrecognized arguments: ")
+        near = difflib.get_close_matches(given.split("=")[0].split(" ")[0], self._option_string_actions, n=1)
+        hint = f"; did you mean {near[0]}?" if unrecognized and near else ""
+        raise UsageError(f"{message}{hint} (see {self.prog} --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,11 +162,12 @@ def _train_recipe(recipe: Recipe, words: list[str]) -> int:
     from nbdl.train.recipes.registry import whole
 
     prog = f"nbdl train {recipe.name}"
+    sentence = recipe.summary[0].upper() + recipe.summary[1:]
     needed = "".join(f" {_flag(option)} {option.metavar}" for option in recipe.options if option.required)
     parser = Parser(
         prog=prog,
         usage=f"{prog}{needed} [options]",
-        description=f"{recipe.summary[0].upper()}{recipe.summary[1:]}.",
+        description=sentence if sentence.endswith("?") else f"{sentence}.",
     )
     settings = parser.add_argument_group("settings of the run")
     for option in recipe.options:
@@ -278,16 +282,21 @@ def _count(number: int, noun: str) -> str:
 
 
 def _sample(words: list[str]) -> int:
+    from nbdl.train.errors import CheckpointError
     from nbdl.train.recipes.bert import MASK_TOKEN, fill_masks
     from nbdl.train.recipes.registry import number, whole
-    from nbdl.train.recipes.writers import continuation, load_language_model
+    from nbdl.train.recipes.seq2seq import jamo_of_words
+    from nbdl.train.recipes.writers import MODELS, continuation, load_language_model, recipe_of_run
 
     parser = Parser(
         prog="nbdl sample",
-        description="Lets the language model of a run go on with a text, or that of bert-mlm fill in its [MASK]s.",
+        description="Lets the model of a run write: those of gpt-text and lstm-text go on with a text, that of "
+        "bert-mlm fills in its [MASK]s, that of seq2seq-jamo takes its Hangul syllables apart.",
     )
     parser.add_argument(
-        "folder", nargs="?", help="of the run; default: runs/gpt-text or runs/lstm-text, whichever is newer"
+        "folder",
+        nargs="?",
+        help="of the run; default: runs/gpt-text or runs/lstm-text, whichever is newer, or runs/bert-mlm for [MASK]s",
     )
     parser.add_argument("--prompt", default="\n", metavar="TEXT", help="what to go on with; default: a new line")
     parser.add_argument(
@@ -312,10 +321,16 @@ def _sample(words: list[str]) -> int:
     given = parser.parse_args(words)
     if not given.prompt:
         parser.error("argument --prompt: expected at least one character, got none")
-    if MASK_TOKEN in given.prompt:
-        print(fill_masks(given.folder or "runs/bert-mlm", given.prompt))
+    masked = MASK_TOKEN in given.prompt
+    folder = given.folder or ("runs/bert-mlm" if masked else _newest_run("runs/gpt-text", "runs/lstm-text"))
+    answers = {"bert-mlm": fill_masks, "seq2seq-jamo": jamo_of_words}
+    recipe = recipe_of_run(folder, "bert-mlm" if masked else "gpt-text")
+    if recipe in answers:
+        print(answers[recipe](folder, given.prompt))
         return 0
-    model, tokenizer = load_language_model(given.folder or _newest_run("runs/gpt-text", "runs/lstm-text"))
+    if recipe not in MODELS:
+        raise CheckpointError(f"{folder}: expected a run of {', '.join([*MODELS, *answers])}, got one of {recipe}")
+    model, tokenizer = load_language_model(folder)
     print(given.prompt, end="", flush=True)
     for piece in continuation(
         model,

@@ -95,6 +95,7 @@ def test_list_and_train_show_the_recipes(capsys):
         (["train", "mlp-digits", "--threads", "0"], "argument --threads: expected a whole number from 1 up"),
         (["train", "mlp-digits", "--device", "tpu"], "argument --device: invalid choice"),
         (["train", "mlp-digits", "--speed", "9"], "unrecognized arguments: --speed 9"),
+        (["train", "mlp-digits", "--epoch=3"], "unrecognized arguments: --epoch=3; did you mean --epochs?"),
         (["train", "mlp-csv"], "--data and --target needed"),
         (["train", "mlp-csv", "--data", "x.csv"], "--target needed"),
         (["list", "all"], "unrecognized arguments: all"),

@@ -127,6 +127,13 @@ def test_a_run_says_how_well_it_reads(tmp_path, capsys):
     sample = (tmp_path / "sample.txt").read_text().splitlines()
     assert sample[0].startswith("딥러닝 -> ") and "mistake" in sample[-1]
 
+    apart = unicodedata.normalize("NFD", "딥러닝")  # as some keyboards write it
+    assert main(["sample", str(tmp_path), "--prompt", f"{apart} 역전파"]) == 0
+    assert capsys.readouterr().out.splitlines() == sample[:2]
+    for prompt, said in (("abc", "expected Hangul syllables"), ("\n", "prompt: expected Hangul syllables")):
+        assert main(["sample", str(tmp_path), "--prompt", prompt]) == 1
+        assert said in capsys.readouterr().err
+
 
 class Stop(train.Callback):
     def on_batch_end(self, trainer, loss):

@@ -136,7 +136,7 @@ class Stop(train.Callback):
 
 @pytest.mark.parametrize(("cells", "stop"), [("lstm", 20), ("gru", 57)])
 def test_a_resumed_text_run_equals_an_uninterrupted_one(book, tmp_path, cells, stop):
-    options = {"name": "lstm-text", "text": str(book), "cells": cells, **SMALL}
+    options = {"name": "lstm-text", "data": str(book), "cells": cells, **SMALL}
     whole = train.run_recipe(**options, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train.run_recipe(**options, out=tmp_path / "part", callbacks=[Stop(stop)])
@@ -151,7 +151,7 @@ def test_a_resumed_text_run_equals_an_uninterrupted_one(book, tmp_path, cells, s
 def test_text_run_and_sample(book, tmp_path, capsys, tokens):
     out = str(tmp_path / "run")
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
-    assert main(["train", "lstm-text", "--text", str(book), "--tokens", tokens, "--out", out, *options]) == 0
+    assert main(["train", "lstm-text", "--data", str(book), "--tokens", tokens, "--out", out, *options]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[-1].startswith("test_nats_per_character=")
     assert [line.partition("_")[0] for line in lines[-4:-1]] == ["bigram", "trigram", "5gram"]
@@ -177,12 +177,12 @@ def test_text_run_and_sample(book, tmp_path, capsys, tokens):
         (["{run}", "--prompt", ""], 2, "--prompt"),
         (["{run}", "--temperature", "-1"], 2, "--temperature"),
         (["{run}", "--top-k", "0"], 2, "--top-k"),
-        (["{nothing}"], 1, "checkpoint"),
-        (["{other}"], 1, "expected a run of 'lstm-text' or 'gpt-text'"),
+        (["{nothing}"], 1, "no such folder; `nbdl train gpt-text` makes one"),
+        (["{other}"], 1, "expected a run of lstm-text, gpt-text, bert-mlm, seq2seq-jamo, got one of lstm-forecast"),
     ],
 )
 def test_what_sample_refuses(book, tmp_path, capsys, arguments, code, said):
-    train.run_recipe("lstm-text", text=str(book), out=tmp_path / "run", **(SMALL | {"epochs": 1}))
+    train.run_recipe("lstm-text", data=str(book), out=tmp_path / "run", **(SMALL | {"epochs": 1}))
     if arguments[0] == "{other}":
         train.run_recipe("lstm-forecast", epochs=1, out=tmp_path / "other")
     words = [word.format(**{name: tmp_path / name for name in ("run", "nothing", "other")}) for word in arguments]
@@ -196,7 +196,7 @@ def test_texts_too_short_or_missing(tmp_path, capsys):
     (tmp_path / "short.txt").write_text("abc")
     for name, said in (("empty.txt", "empty file"), ("short.txt", "tokens"), ("none.txt", "no such file")):
         out = str(tmp_path / "out")
-        assert main(["train", "lstm-text", "--text", str(tmp_path / name), "--out", out]) == 1
+        assert main(["train", "lstm-text", "--data", str(tmp_path / name), "--out", out]) == 1
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
 

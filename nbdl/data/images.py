@@ -50,10 +50,10 @@ class ImageFolder(Dataset):
         _check_format(size, channels, low)
         folder = Path(root)
         if not folder.is_dir():
-            raise DataFileError("root", "a folder of images", str(root))
+            raise DataFileError(str(root), "a folder of images", "a file" if folder.exists() else "no such folder")
         self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not self.paths:
-            raise EmptyDataError("root", f"at least one {', '.join(SUFFIXES)} file", f"none in {folder}")
+            raise EmptyDataError(str(root), f"at least one {', '.join(SUFFIXES)} file in it", "none")
         self.low = low
         self.pixels = np.empty((len(self.paths), channels, size, size), np.uint8)
         for place, path in enumerate(self.paths):

@@ -239,7 +239,7 @@ def _fine_tune(
         Option("lines", whole(1), 6, "lines of a piece of code whose package is asked for", "N"),
         Option("few", number(0, 1, open_low=True), 0.1, "share of the labels in the harder half of the question", "P"),
         Option("tuning_epochs", whole(1), 2, "passes over all labelled pieces; over few of them, so many steps", "N"),
-        *(option for option in descent_options(epochs=3, batch=16, rate=0.002) if option.name != "optimizer"),
+        *descent_options(epochs=3, batch=16, optimizer=None, rate=0.002),
     ),
 )
 def bert_mlm(options: dict[str, Any]) -> Task:

@@ -15,12 +15,18 @@ BASELINES = (5, 3, 2)  # orders of n-grams
 PROMPT_LENGTH, SAMPLE_LENGTH, SAMPLE_TEMPERATURE = 100, 1000, 0.7
 
 
-def corpus_options(name: str) -> tuple[Option, ...]:
-    """The options that say which text is read, by an option of that name, and as what tokens."""
+def corpus_options() -> tuple[Option, ...]:
+    """The options that say which text is read, and as what tokens."""
     return (
-        Option(name, text, "topics", "topics (Python's help), shakespeare, or a UTF-8 file", "NAME|FILE"),
+        Option("data", text, "topics", "topics (Python's help), shakespeare, or a UTF-8 file", "NAME|FILE"),
         Option("root", text, None, "folder that holds Shakespeare; default: NBDL_DATA, else a download", "FOLDER"),
-        Option("tokens", choice("characters", "bytes", "bpe"), "characters", "what is read: characters, bytes or bpe"),
+        Option(
+            "tokens",
+            choice("characters", "bytes", "bpe"),
+            "characters",
+            "what is read: characters, bytes or bpe",
+            "NAME",
+        ),
         Option("vocabulary", whole(256), 2048, "tokens that bpe learns", "N"),
     )
 

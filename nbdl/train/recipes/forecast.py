@@ -47,7 +47,13 @@ def _scaled(past: np.ndarray, *others: np.ndarray) -> tuple[list[np.ndarray], np
     "an LSTM forecasts the sunspots of the next eleven years, against seasonal and autoregressive forecasts",
     "test_rmse",
     (
-        Option("held_out", choice("test", "validation"), "test", "55 years to forecast: the last, or those before"),
+        Option(
+            "held_out",
+            choice("test", "validation"),
+            "test",
+            "test: the last 55 years; validation: those before",
+            "PART",
+        ),
         Option("past", whole(data.SOLAR_CYCLE), 22, "years to look at", "N"),
         Option("future", whole(1), 11, "years to forecast", "N"),
         Option("cells", choice("lstm", "gru", "rnn"), "lstm", "lstm, gru or rnn", "NAME"),

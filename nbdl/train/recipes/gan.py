@@ -207,7 +207,7 @@ def _use_of_synthetic_digits(gan: GAN, train: Any, test: Any, count: int, seed: 
     "a conditional generator draws handwritten digits on demand; a classifier learns to read from its drawings alone",
     "test_accuracy",
     (
-        Option("network", choice("perceptron", "dcgan"), "perceptron", "kind of both players", "NAME"),
+        Option("network", choice("perceptron", "dcgan"), "perceptron", "both players: perceptron or dcgan", "NAME"),
         Option("synthetic", whole(CLASSES), 5_000, "digits to draw for the classifier in the end", "N"),
         Option("latent", whole(1), 32, "numbers of noise a sample", "N"),
         Option("hidden", widths, (256, 256), "perceptron: widths of the hidden layers of both players", "N,N"),

@@ -79,7 +79,7 @@ class Milestones(Callback):
     "a GPT learns to write: the help on Python's language, Shakespeare, or your own text; then `nbdl sample`",
     "test_nats_per_character",
     (
-        *corpus_options("data"),
+        *corpus_options(),
         Option("architecture", choice("gpt2", "modern"), "modern", "gpt2, or modern: rotary, RMS norm, SwiGLU", "NAME"),
         Option("layers", whole(1), 4, "blocks, one on top of the other", "N"),
         Option("heads", whole(1), 4, "attention heads; they divide the width", "N"),
@@ -88,7 +88,7 @@ class Milestones(Callback):
         Option("dropout", number(0, 1), 0.1, "share of embeddings and of what layers add zeroed in training", "P"),
         Option("weight_decay", number(0), 0.1, "pull of the matrices towards 0", "X"),
         Option("clip_norm", number(0, open_low=True), 1.0, "largest norm of a gradient", "X"),
-        *(option for option in descent_options(epochs=2, batch=16, rate=0.003) if option.name != "optimizer"),
+        *descent_options(epochs=2, batch=16, optimizer=None, rate=0.003),
     ),
 )
 def gpt_text(options: dict[str, Any]) -> Task:

@@ -251,16 +251,21 @@ def describe_descent(options: Mapping[str, Any], schedule: str = "") -> str:
 
 
 def descent_options(
-    epochs: int, batch: int | str = 32, optimizer: str = "adamw", rate: float | None = None
+    epochs: int, batch: int | str = 32, optimizer: str | None = "adamw", rate: float | None = None
 ) -> tuple[Option, ...]:
-    """The options that every recipe of gradient descent has; the usual learning rate where no `rate` is given."""
+    """The options that every recipe of gradient descent has; the usual learning rate where no `rate` is given.
+
+    `optimizer` None leaves no choice of it.
+    """
     rates = ", ".join(f"{name} {rate:g}" for name, (_, rate) in OPTIMIZERS.items())
+    names = Option("optimizer", choice(*OPTIMIZERS), optimizer, f"one of {', '.join(OPTIMIZERS)}", "NAME")
+    of_step = "size of a step" if optimizer is None else f"size of a step; usual: {rates}"
     return (
         Option("epochs", whole(1), epochs, "passes over the training data", "N"),
         Option(
             "batch_size", batch_size, batch, "samples a step: 1 is stochastic, full is full-batch descent", "1|N|full"
         ),
-        Option("optimizer", choice(*OPTIMIZERS), optimizer, f"one of {', '.join(OPTIMIZERS)}", "NAME"),
-        Option("learning_rate", number(0, open_low=True), rate, f"size of a step; usual: {rates}", "RATE"),
+        *(() if optimizer is None else (names,)),
+        Option("learning_rate", number(0, open_low=True), rate, of_step, "RATE"),
         Option("seed", whole(0), 0, "chooses weights, order and dropout", "N"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ from nbdl import data, models, nn, optim
 from nbdl.autograd import Tensor
 from nbdl.data import jamo
 from nbdl.data.order import random_order
+from nbdl.runtime.errors import ArgumentError
+from nbdl.train.checkpoint import CheckpointFolder
+from nbdl.train.errors import CheckpointError
 from nbdl.train.loop import Trainer
 from nbdl.train.recipes.registry import Option, Task, choice, number, recipe, whole
 
@@ -48,6 +53,50 @@ def take_apart(model: models.Seq2SeqTransformer, syllables: str, tokenizer: jamo
     longest = jamo.LONGEST_DECOMPOSITION + 1
     written = model.write(Tensor(sources).to(model.output.weight.device), tokenizer.begin, tokenizer.end, longest)
     return np.pad(written, ((0, 0), (0, longest - written.shape[1])), constant_values=tokenizer.end)
+
+
+def jamo_model(options: dict[str, Any], tokenizer: jamo.JamoTokenizer) -> models.Seq2SeqTransformer:
+    """The model of a run, untrained, from its options.
+
+    Raises:
+        ArgumentError: The heads do not divide the width.
+    """
+    if options["width"] % options["heads"]:
+        raise ArgumentError(f"heads: expected a divisor of width, {options['width']}, got {options['heads']}")
+    return models.Seq2SeqTransformer(
+        256,
+        tokenizer.size,
+        options["width"],
+        options["heads"],
+        options["layers"],
+        dropout=options["dropout"],
+        max_length=jamo.LONGEST_DECOMPOSITION + 1,
+    )
+
+
+def jamo_of_words(folder: str | Path, text: str) -> str:
+    """The words of a text taken apart by the model of a run of `seq2seq-jamo`: a line for each word.
+
+    Raises:
+        CheckpointError: There is no checkpoint of such a run in the folder.
+        TokenError: A character is no Hangul syllable, or there is none.
+    """
+    words = unicodedata.normalize("NFC", text).split()
+    if not words:
+        raise data.TokenError("prompt", "Hangul syllables", repr(text))
+    state, _ = CheckpointFolder(folder).load()
+    settings = state["settings"]
+    if settings.get("recipe") != "seq2seq-jamo":
+        raise CheckpointError(f"{folder}: expected a run of 'seq2seq-jamo', got one of {settings.get('recipe')!r}")
+    tokenizer = jamo.JamoTokenizer(settings["order"])
+    model = jamo_model(settings, tokenizer)
+    model.load_state_dict(state["model"])
+    return "\n".join(apart(model.eval(), word, tokenizer) for word in words)
+
+
+def apart(model: models.Seq2SeqTransformer, word: str, tokenizer: jamo.JamoTokenizer) -> str:
+    """A word and the jamo that the model writes for its syllables, as a line."""
+    return f"{word} -> {' '.join(map(tokenizer.letters, take_apart(model, word, tokenizer)))}"
 
 
 @recipe(
@@ -100,15 +149,7 @@ def seq2seq_jamo(options: dict[str, Any]) -> Task:
         for rows in (known_rows, watched_rows)
     )
     test = jamo.syllables_and_jamo(asked, tokenizer)
-    model = models.Seq2SeqTransformer(
-        256,
-        tokenizer.size,
-        options["width"],
-        options["heads"],
-        options["layers"],
-        dropout=options["dropout"],
-        max_length=jamo.LONGEST_DECOMPOSITION + 1,
-    )
+    model = jamo_model(options, tokenizer)
     optimizer = optim.AdamW(model.parameters(), options["learning_rate"], BETAS, weight_decay=options["weight_decay"])
     loader = data.DataLoader(train, options["batch_size"], shuffle=True, seed=options["seed"])
 
@@ -129,7 +170,7 @@ def seq2seq_jamo(options: dict[str, Any]) -> Task:
 
     def show(trainer: Trainer) -> dict[str, str]:
         """Words that the model takes apart, syllable by syllable, and its mistakes on the test part, if any."""
-        lines = [f"{word} -> {' '.join(map(tokenizer.letters, take_apart(model, word, tokenizer)))}" for word in WORDS]
+        lines = [apart(model, word, tokenizer) for word in WORDS]
         written = take_apart(model, asked, tokenizer)
         for syllable, row, answer in zip(asked, written, test.arrays[2], strict=True):
             if tokenizer.decode(row) != syllable:

@@ -36,7 +36,7 @@ def recurrent_model(options: dict[str, Any], vocabulary: int) -> models.Recurren
     "an LSTM learns to write: the help on Python's language, Shakespeare, or your own text; then `nbdl sample`",
     "test_nats_per_character",
     (
-        *corpus_options("text"),
+        *corpus_options(),
         Option("cells", choice("lstm", "gru", "rnn"), "lstm", "lstm, gru or rnn", "NAME"),
         Option("hidden", whole(1), 256, "size of the memory", "N"),
         Option("layers", whole(1), 1, "recurrent layers", "N"),
@@ -54,7 +54,7 @@ def recurrent_model(options: dict[str, Any], vocabulary: int) -> models.Recurren
 )
 def lstm_text(options: dict[str, Any]) -> Task:
     """Trains on the first 85 % of a text, watches the next 5 %, and tests once on the last 10 %."""
-    corpus = Corpus.read(options["text"], options)
+    corpus = Corpus.read(options["data"], options)
     model = recurrent_model(options, corpus.tokenizer.size)
     optimizer = make_optimizer(model, options)
     loader = data.StreamLoader(corpus.train, options["batch_size"], options["steps"])

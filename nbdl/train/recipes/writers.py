@@ -16,6 +16,24 @@ MODELS: dict[str, Any] = {"lstm-text": recurrent_model, "gpt-text": gpt_model}
 """What makes the model of a recipe, from its options and the number of tokens."""
 
 
+def recipe_of_run(folder: str | Path, advised: str = "gpt-text") -> str | None:
+    """The recipe of the run in a folder.
+
+    Args:
+        folder: The folder.
+        advised: The recipe to train where there is no run.
+
+    Raises:
+        CheckpointError: There is no run, or its checkpoints cannot be read.
+    """
+    checkpoints = CheckpointFolder(folder)
+    if not checkpoints.exists():
+        got = "a folder without a checkpoint" if Path(folder).is_dir() else "no such folder"
+        raise CheckpointError(f"{folder}: expected the folder of a run, got {got}; `nbdl train {advised}` makes one")
+    name: str | None = checkpoints.load()[0]["settings"].get("recipe")
+    return name
+
+
 def load_language_model(folder: str | Path) -> tuple[Any, data.Tokenizer]:
     """The model of a run of `lstm-text` or `gpt-text`, finished or not, and its tokenizer.
 
