@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nbdl.runtime import halves
+from nbdl.runtime import arrays, halves
 from nbdl.runtime.cuda.tensor import multiply_tf32, to_tf32
 from nbdl.runtime.cuda.vectors import load4, load_words, store4, store_words
 from nbdl.runtime.gemm import product
@@ -143,6 +143,16 @@ def test_a_piece_that_starts_elsewhere_is_an_error():
         simt.launch(copied, 1, 5, x, y)
     with pytest.raises(simt.RaceError):
         simt.launch(copied, 2, 4, x, y)
+
+
+@pytest.mark.parametrize(("size", "offset"), [(1, 0), (8, 0), (519, 0), (518, 1)])
+def test_sums_of_arrays(size, offset):
+    """Gradients that meet: whole pieces, an end that is none, a view that begins between two."""
+    a, b = (np.arange(start, start + size + offset, dtype=np.float32)[offset:] for start in (0, 7))
+    total = np.full(size + 1, 9, np.float32)
+    blocks = arrays.add.blocks(a, b, total[:-1])
+    simt.launch(arrays.add.cuda, blocks, arrays.add.threads, a, b, total[:-1], seed=size)
+    np.testing.assert_array_equal(total, [*(a + b), 9])
 
 
 @cuda_kernel

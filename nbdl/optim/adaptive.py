@@ -32,7 +32,9 @@ from nbdl.optim.optimizer import Optimizer, equal_rows, execution_options
 from nbdl.optim.table import GRADIENT, PARAMETER, STATE, ParameterTable, chunk_kernel
 from nbdl.runtime.addresses import array_at
 from nbdl.runtime.checks import check_number
-from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.cuda.primitives import fetch4, put4
+from nbdl.runtime.cuda.vectors import is_aligned
+from nbdl.runtime.jit import BLOCK, cpu_kernel, cuda, cuda_device, cuda_kernel
 
 # ---------------------------------------------------------------- references
 
@@ -99,6 +101,14 @@ def _adagrad_cpu(like, addresses, chunks, coefficients, start, stop):
             x[i] -= lr * g / (math.sqrt(s) + eps)
 
 
+@cuda_device
+def _adagrad_moved(x, dx, total, lr, sign, decay, eps):
+    """An element of the parameter and of the sum after the step."""
+    g = sign * dx + decay * x
+    s = total + g * g
+    return x - lr * g / (math.sqrt(s) + eps), s
+
+
 @cuda_kernel
 def _adagrad_cuda(like, addresses, chunks, coefficients):
     """As the CPU twin. One block a chunk."""
@@ -110,11 +120,18 @@ def _adagrad_cuda(like, addresses, chunks, coefficients):
     total = array_at(addresses[p, STATE] + skipped, n, like)
     lr, sign = like.dtype.type(coefficients[p, 0]), like.dtype.type(coefficients[p, 1])
     decay, eps = like.dtype.type(coefficients[p, 2]), like.dtype.type(coefficients[p, 3])
-    for i in range(cuda.threadIdx.x, n, BLOCK):
-        g = sign * dx[i] + decay * x[i]
-        s = total[i] + g * g
-        total[i] = s
-        x[i] -= lr * g / (math.sqrt(s) + eps)
+    zero, wide = like.dtype.type(0), is_aligned(x) and is_aligned(dx)
+    for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+        whole = wide and i + 4 <= n
+        x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+        g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+        s0, s1, s2, s3 = fetch4(total, i, whole, zero)
+        x0, s0 = _adagrad_moved(x0, g0, s0, lr, sign, decay, eps)
+        x1, s1 = _adagrad_moved(x1, g1, s1, lr, sign, decay, eps)
+        x2, s2 = _adagrad_moved(x2, g2, s2, lr, sign, decay, eps)
+        x3, s3 = _adagrad_moved(x3, g3, s3, lr, sign, decay, eps)
+        put4(total, i, whole, s0, s1, s2, s3)
+        put4(x, i, whole, x0, x1, x2, x3)
 
 
 adagrad_step = chunk_kernel(_adagrad_cpu, _adagrad_cuda)
@@ -233,10 +250,26 @@ def _rmsprop_cpu(like, addresses, chunks, coefficients, momentum, centered, star
             x[i] -= lr * step
 
 
+@cuda_device
+def _rmsprop_moved(x, dx, square, buffer, mean, lr, sign, decay, alpha, eps, mu, centered):
+    """An element of the parameter, of both averages and of the momentum after the step."""
+    rest = alpha.dtype.type(1) - alpha
+    g = sign * dx + decay * x
+    s = alpha * square + rest * g * g
+    variance = s
+    if centered:
+        mean = alpha * mean + rest * g
+        variance -= mean * mean
+    step = g / (math.sqrt(variance) + eps)
+    if mu != 0:
+        buffer = mu * buffer + step
+        step = buffer
+    return x - lr * step, s, buffer, mean
+
+
 @cuda_kernel
 def _rmsprop_cuda(like, addresses, chunks, coefficients, momentum, centered):
     """As the CPU twin. One block a chunk."""
-    one = like.dtype.type(1)
     mu = like.dtype.type(momentum)
     task = cuda.blockIdx.x
     p, n = chunks[task, 0], chunks[task, 2]
@@ -249,19 +282,24 @@ def _rmsprop_cuda(like, addresses, chunks, coefficients, momentum, centered):
     eps = like.dtype.type(coefficients[p, 4])
     buffer = array_at(addresses[p, STATE + 1 if momentum != 0 else STATE] + skipped, n, like)
     mean = array_at(addresses[p, STATE + 2 if centered else STATE] + skipped, n, like)
-    for i in range(cuda.threadIdx.x, n, BLOCK):
-        g = sign * dx[i] + decay * x[i]
-        s = alpha * square[i] + (one - alpha) * g * g
-        square[i] = s
-        if centered:
-            a = alpha * mean[i] + (one - alpha) * g
-            mean[i] = a
-            s -= a * a
-        step = g / (math.sqrt(s) + eps)
+    zero, wide = like.dtype.type(0), is_aligned(x) and is_aligned(dx)
+    for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+        whole = wide and i + 4 <= n
+        x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+        g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+        s0, s1, s2, s3 = fetch4(square, i, whole, zero)
+        b0, b1, b2, b3 = fetch4(buffer, i, whole, zero)  # the squares again, where there is none
+        a0, a1, a2, a3 = fetch4(mean, i, whole, zero)  # likewise
+        x0, s0, b0, a0 = _rmsprop_moved(x0, g0, s0, b0, a0, lr, sign, decay, alpha, eps, mu, centered)
+        x1, s1, b1, a1 = _rmsprop_moved(x1, g1, s1, b1, a1, lr, sign, decay, alpha, eps, mu, centered)
+        x2, s2, b2, a2 = _rmsprop_moved(x2, g2, s2, b2, a2, lr, sign, decay, alpha, eps, mu, centered)
+        x3, s3, b3, a3 = _rmsprop_moved(x3, g3, s3, b3, a3, lr, sign, decay, alpha, eps, mu, centered)
+        put4(square, i, whole, s0, s1, s2, s3)
         if momentum != 0:
-            step += mu * buffer[i]
-            buffer[i] = step
-        x[i] -= lr * step
+            put4(buffer, i, whole, b0, b1, b2, b3)
+        if centered:
+            put4(mean, i, whole, a0, a1, a2, a3)
+        put4(x, i, whole, x0, x1, x2, x3)
 
 
 rmsprop_step = chunk_kernel(_rmsprop_cpu, _rmsprop_cuda)
@@ -367,10 +405,19 @@ def _adadelta_cpu(like, addresses, chunks, coefficients, start, stop):
             x[i] -= lr * d
 
 
+@cuda_device
+def _adadelta_moved(x, dx, square, delta, lr, sign, decay, rho, eps):
+    """An element of the parameter and of both averages after the step."""
+    rest = rho.dtype.type(1) - rho
+    g = sign * dx + decay * x
+    s = rho * square + rest * g * g
+    d = math.sqrt((delta + eps) / (s + eps)) * g
+    return x - lr * d, s, rho * delta + rest * d * d
+
+
 @cuda_kernel
 def _adadelta_cuda(like, addresses, chunks, coefficients):
     """As the CPU twin. One block a chunk."""
-    one = like.dtype.type(1)
     task = cuda.blockIdx.x
     p, n = chunks[task, 0], chunks[task, 2]
     skipped = chunks[task, 1] * like.itemsize
@@ -381,13 +428,20 @@ def _adadelta_cuda(like, addresses, chunks, coefficients):
     lr, sign = like.dtype.type(coefficients[p, 0]), like.dtype.type(coefficients[p, 1])
     decay, rho = like.dtype.type(coefficients[p, 2]), like.dtype.type(coefficients[p, 3])
     eps = like.dtype.type(coefficients[p, 4])
-    for i in range(cuda.threadIdx.x, n, BLOCK):
-        g = sign * dx[i] + decay * x[i]
-        s = rho * square[i] + (one - rho) * g * g
-        d = math.sqrt((deltas[i] + eps) / (s + eps)) * g
-        square[i] = s
-        deltas[i] = rho * deltas[i] + (one - rho) * d * d
-        x[i] -= lr * d
+    zero, wide = like.dtype.type(0), is_aligned(x) and is_aligned(dx)
+    for i in range(4 * cuda.threadIdx.x, n, 4 * BLOCK):
+        whole = wide and i + 4 <= n
+        x0, x1, x2, x3 = fetch4(x, i, whole, zero)
+        g0, g1, g2, g3 = fetch4(dx, i, whole, zero)
+        s0, s1, s2, s3 = fetch4(square, i, whole, zero)
+        d0, d1, d2, d3 = fetch4(deltas, i, whole, zero)
+        x0, s0, d0 = _adadelta_moved(x0, g0, s0, d0, lr, sign, decay, rho, eps)
+        x1, s1, d1 = _adadelta_moved(x1, g1, s1, d1, lr, sign, decay, rho, eps)
+        x2, s2, d2 = _adadelta_moved(x2, g2, s2, d2, lr, sign, decay, rho, eps)
+        x3, s3, d3 = _adadelta_moved(x3, g3, s3, d3, lr, sign, decay, rho, eps)
+        put4(square, i, whole, s0, s1, s2, s3)
+        put4(deltas, i, whole, d0, d1, d2, d3)
+        put4(x, i, whole, x0, x1, x2, x3)
 
 
 adadelta_step = chunk_kernel(_adadelta_cpu, _adadelta_cuda)
