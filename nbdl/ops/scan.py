@@ -467,6 +467,9 @@ def cummax(input: Tensor, dim: int) -> CumResult:
     Returns:
         values: [*], and indices: [*], int64.
 
+    Raises:
+        IndexRangeError: dim is out of range.
+
     Gradient:
         For input: to the element chosen.
 

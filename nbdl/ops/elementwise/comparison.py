@@ -396,6 +396,15 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and the same elements; NaN equals nothing."""
+    """Whether two tensors have the same shape and the same elements; NaN equals nothing.
+
+    Args:
+        input: [*], any dtype.
+        other: A tensor of any shape and dtype.
+
+    Example:
+        >>> nbdl.equal(nbdl.tensor([1, 2]), nbdl.tensor([1.0, 2.0]))
+        True
+    """
     a, b = as_tensor_operand("input", input), as_tensor_operand("other", other)
     return a.shape == b.shape and bool(arrays.on_host(eq(a, b)._array).all())

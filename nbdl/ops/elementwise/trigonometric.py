@@ -272,6 +272,9 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
     Returns:
         [*], the common shape.
 
+    Raises:
+        ShapeError: The shapes do not broadcast.
+
     Gradient:
         For input: $dy \, b / (a^2 + b^2)$. For other: $-dy \, a / (a^2 + b^2)$. Both are 0 at the origin.
 

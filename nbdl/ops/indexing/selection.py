@@ -254,6 +254,14 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | float) ->
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """One slice along a dimension, a view without that dimension: `input[:, index]` for dim 1.
 
+    Args:
+        input: [*], any dtype.
+        dim: The dimension.
+        index: The place in it; negative ones count from its end.
+
+    Returns:
+        [*] without the dimension.
+
     Raises:
         IndexRangeError: dim or index is out of range.
 

@@ -262,15 +262,23 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ord
 
     Args:
         input: [*].
-        k: Which.
+        k: Which, from 1 to the size of the dimension.
         dim: The dimension.
         keepdim: Keep the dimension with size 1.
 
     Returns:
-        values and indices, without the dimension.
+        values, dtype of the input, and indices, int64; both without the dimension, or with size 1 there.
+
+    Raises:
+        ArgumentError: There is no k-th element.
+        IndexRangeError: dim is out of range.
 
     Gradient:
-        For input.
+        For input: to the element chosen.
+
+    Example:
+        >>> nbdl.kthvalue(nbdl.tensor([3.0, 1.0, 2.0]), 2).values
+        tensor(2.)
     """
     dim = check_dim("dim", dim, input.ndim)
     k = check_int("k", k, 1, _length(input, dim))

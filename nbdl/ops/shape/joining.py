@@ -324,6 +324,13 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices of a tensor along a dimension, which goes away; views of it.
 
+    Args:
+        input: [*], any dtype.
+        dim: The dimension.
+
+    Returns:
+        As many tensors as the dimension is long, each [*] without it.
+
     Raises:
         IndexRangeError: dim is out of range.
 

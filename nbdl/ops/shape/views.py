@@ -390,6 +390,12 @@ def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and tensors without dimensions stay as they are.
 
+    Args:
+        input: [R, C], [R] or [].
+
+    Returns:
+        [C, R], a view; else the input's shape.
+
     Raises:
         ShapeError: The input has more than two dimensions.
     """
@@ -539,6 +545,12 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape.
+
+    Args:
+        tensors: Of any dtypes, and of shapes that broadcast to each other.
+
+    Returns:
+        A view of each, in their order.
 
     Raises:
         ShapeError: The shapes have no common shape.
