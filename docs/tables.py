@@ -85,6 +85,39 @@ def support_table(language: str) -> str:
 # ---------------------------------------------------------------- benchmarks
 
 
+_KOREAN_TITLES = {
+    "attention": "어텐션",
+    "cnn": "합성곱 신경망",
+    "convolution": "합성곱",
+    "gan": "생성적 적대 신경망",
+    "gemm": "행렬 곱",
+    "gpt": "GPT",
+    "mlp": "다층 퍼셉트론",
+    "normalization": "정규화",
+    "optimizer": "옵티마이저",
+    "pointwise": "원소별 연산",
+    "pooling": "풀링",
+    "recurrent": "순환 신경망",
+    "resizing": "크기 바꾸기",
+    "softmax": "소프트맥스",
+    "transformer_layers": "트랜스포머 층",
+    "transformer_parts": "트랜스포머의 부품",
+    "Start and memory": "시작과 메모리",
+    "In a web page": "웹 페이지에서",
+}
+_KOREAN_CELLS = {
+    "case": "경우",
+    "threads": "스레드",
+    "ratio": "배율",
+    "what": "항목",
+    "network, rows": "신경망, 행",
+    "plain JavaScript": "순수 자바스크립트",
+    "import + first training step, warm cache": "import와 첫 학습 걸음, 캐시가 있을 때",
+    "import + first training step, empty cache": "import와 첫 학습 걸음, 캐시가 비었을 때",
+    "peak memory of 200 MLP steps": "MLP 200걸음의 최대 메모리",
+}
+
+
 def benchmark_tables(language: str) -> str:
     """The results of `make bench`, section by section; in Korean the tables alone."""
     text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
@@ -97,10 +130,13 @@ def benchmark_tables(language: str) -> str:
     for section in sections:
         title, body = section.split("\n", 1)
         table = "\n".join(line for line in body.splitlines() if line.startswith("|"))
-        table = table.replace("| case | threads |", "| 경우 | 스레드 |").replace("| ratio |", "| 배율 |")
+        for english, korean in _KOREAN_CELLS.items():
+            table = table.replace(f"| {english} |", f"| {korean} |")
         table = re.sub(r"geometric mean of (\d+)", r"\1개의 기하 평균", table)
         table = re.sub(r"(\d+) lost", r"뒤진 것 \1개", table)
-        parts.append(f"## {title}\n\n{table}")
+        table = re.sub(r"\((\d+\.\d+) to (\d+\.\d+)\)", r"(\1–\2)", table)
+        if table:
+            parts.append(f"## {_KOREAN_TITLES.get(title, title)}\n\n{table}")
     return "\n\n".join(parts)
 
 
