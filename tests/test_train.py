@@ -15,7 +15,7 @@ import safetensors.numpy
 import nbdl
 from nbdl import data, nn, optim, serialization, train
 from nbdl.models import MLP
-from nbdl.runtime.errors import ArgumentError
+from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.train import checkpoint
 
 # ---------------------------------------------------------------- checkpoints
@@ -498,6 +498,15 @@ def test_recipe_digits_reaches_its_bar(tmp_path):
     images, labels = test.arrays
     model.eval()
     assert train.accuracy(model(nbdl.tensor(images)), nbdl.tensor(labels)) == result.metrics["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "named"),
+    [((3, 2), (3, 1), "targets"), ((3, 2), (2,), "targets"), ((3,), (3,), "outputs"), ((0, 2), (0,), "outputs")],
+)
+def test_accuracy_of_other_shapes_is_refused(outputs, targets, named):
+    with pytest.raises(ShapeError, match=f"^{named}: expected"):
+        train.accuracy(nbdl.zeros(outputs), nbdl.zeros(targets, dtype=nbdl.int64))
 
 
 @pytest.mark.parametrize("batch_size", [1, 64, "full"])

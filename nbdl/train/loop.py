@@ -22,6 +22,8 @@ from nbdl import optim
 from nbdl.autograd import Tensor, no_grad
 from nbdl.cuda import pin_memory
 from nbdl.nn import Module
+from nbdl.runtime.checks import check_shape
+from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.philox import default_generator
 from nbdl.train.callbacks import Callback, CurveFile, MetricsFile
 from nbdl.train.checkpoint import CheckpointFolder, writable_folder
@@ -32,7 +34,24 @@ Metric = Callable[[Tensor, Tensor], float]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output [N, C] is that of their class id [N]."""
+    """Share of samples whose largest output is that of their class.
+
+    Args:
+        outputs: [N, C], scores or probabilities of each class.
+        targets: [N], class ids; N is at least 1.
+
+    Raises:
+        ShapeError: The shapes are others, or there is no sample.
+
+    Example:
+        >>> scores = nbdl.tensor([[0.1, 0.9], [0.8, 0.2]])
+        >>> nbdl.train.accuracy(scores, nbdl.tensor([1, 1]))
+        0.5
+    """
+    check_shape("outputs", outputs, ("N", "C"))
+    check_shape("targets", targets, outputs.shape[:1])
+    if not len(outputs):
+        raise ShapeError("outputs: expected at least one sample, got none")
     predicted = np.asarray(outputs.detach().argmax(1).to("cpu"))
     return int(np.count_nonzero(predicted == np.asarray(targets.to("cpu")))) / len(predicted)
 
