@@ -269,7 +269,7 @@ def searchsorted(
 
     Args:
         sorted_sequence: [R], or [*, R] with the leading sizes of the input; ascending.
-        input: [*, K], or a number.
+        input: [*, K], or a number; where the dtypes differ, both are compared in the one that they promote to.
         out_int32: Return int32 instead of int64.
         right: Behind equal elements instead of before them.
         side: "left" or "right", another way to say `right`.
@@ -280,7 +280,7 @@ def searchsorted(
 
     Raises:
         ShapeError: The leading sizes differ, or sorter has another shape.
-        DTypeError: The dtypes differ, or sorter is no integer.
+        DTypeError: The sorter has no integer dtype.
         ArgumentError: side is unknown, or contradicts right.
 
     Example:
