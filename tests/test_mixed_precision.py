@@ -1,5 +1,6 @@
 """float16 tensors, autocast and loss scaling."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import nbdl
 from nbdl import amp, models, nn, optim
 from nbdl.ops import mixed
+from nbdl.optim.scaling import unscale_reference
 from nbdl.testing import on_gpu, simt, simulated
 from nbdl.testing.draw import seeded
 from nbdl.testing.specs import all_specs
@@ -227,6 +229,27 @@ def test_a_gradient_that_is_not_finite_skips_the_step(bad, target):
     assert not np.array_equal(x.detach().numpy(), before)
 
 
+@pytest.mark.parametrize("target", [contextlib.nullcontext, simt.target])
+@pytest.mark.parametrize("bad", [None, 0, -1])
+def test_gradients_are_unscaled_as_the_reference_says(target, bad):
+    """Some over several chunks; the one that is not finite is first, last or none."""
+    rng = np.random.default_rng(0)
+    parameters = [nbdl.zeros(n, requires_grad=True) for n in (3, 20_000, 1)]
+    given = [rng.standard_normal(p.shape).astype(np.float32) for p in parameters]
+    if bad is not None:
+        given[bad][-1] = np.inf
+    for parameter, gradient in zip(parameters, given, strict=True):
+        parameter.grad = nbdl.tensor(gradient)
+    optimizer, scaler = optim.SGD(parameters, lr=1.0), amp.GradScaler(init_scale=3.0)
+    wanted, found = unscale_reference([gradient.astype(np.float64) for gradient in given], 3.0)
+    with target():
+        scaler.unscale_(optimizer)
+    for parameter, gradient in zip(parameters, wanted, strict=True):
+        np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=3e-7)
+    scaler.step(optimizer)
+    assert found == all(not p.detach().numpy().any() for p in parameters) == (bad is not None)
+
+
 def test_order_of_calls():
     x, optimizer = problem()
     scaler = amp.GradScaler(init_scale=4.0)
@@ -267,6 +290,12 @@ def test_state_and_switch():
     for arguments in ({"growth_factor": 1.0}, {"backoff_factor": 1.0}, {"init_scale": 0.0}, {"growth_interval": 0}):
         with pytest.raises(nbdl.ArgumentError, match=next(iter(arguments))):
             amp.GradScaler(**arguments)
+    assert scaler.is_enabled() and not off.is_enabled()
+    for name, value, wrong in (("growth_factor", 3.0, 1.0), ("backoff_factor", 0.25, 0.0), ("growth_interval", 9, 0)):
+        getattr(scaler, f"set_{name}")(value)
+        assert getattr(scaler, f"get_{name}")() == scaler.state_dict()[name] == value
+        with pytest.raises(nbdl.ArgumentError, match=r"^new_"):
+            getattr(scaler, f"set_{name}")(wrong)
 
 
 def test_mixed_training_learns():
