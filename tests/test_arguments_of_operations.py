@@ -172,3 +172,30 @@ def test_zeros_for_what_was_not_used():
 def test_a_tensor_without_gradients_keeps_none():
     with pytest.raises(nbdl.GradientError, match="retain_grad"):
         nbdl.ones(2).retain_grad()
+
+
+def test_a_leaf_of_integers_gets_no_gradient():
+    x = nbdl.tensor([1, 2])
+    x.requires_grad = True
+    with pytest.raises(nbdl.GradientError, match="int64"):
+        (x * 2.0).sum().backward()
+
+
+# ---------------------------------------------------------------- creation
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(300, "uint8"), (-300, "uint8"), (128, "int8"), (1e10, "int32"), (math.nan, "int64")]
+)
+def test_numbers_that_do_not_fit_are_refused(value, dtype):
+    with pytest.raises(nbdl.ArgumentError, match="data"):
+        nbdl.tensor(value, dtype=dtype)
+    with pytest.raises(nbdl.ArgumentError, match="data"):
+        nbdl.tensor([[0, value]], dtype=dtype)
+    with pytest.raises(nbdl.ArgumentError, match="fill_value"):
+        nbdl.full((2,), value, dtype=dtype)
+
+
+def test_negative_numbers_count_from_the_end_of_unsigned_ones():
+    assert nbdl.tensor([-1, 255], dtype="uint8").tolist() == [255, 255] == nbdl.full((2,), -1, dtype="uint8").tolist()
+    assert nbdl.tensor([2.7, -2.7], dtype="int8").tolist() == [2, -2] and nbdl.full((1,), 2.7, dtype="int8")[0] == 2

@@ -307,6 +307,8 @@ def _call_hooks(hooks: Iterable[Callable[..., Any]], array: Array) -> Array:
 
 def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
     """leaf.grad += array. The leaf gets memory of its own: no two gradients share an array."""
+    if leaf._array.dtype.kind != "f":
+        raise GradientError(f"requires_grad: only floating-point tensors have gradients, got a leaf of {leaf.dtype}")
     if array.shape != leaf._array.shape:
         raise GradientError(f"a gradient of shape {list(array.shape)} for a leaf of shape {list(leaf.shape)}")
     if leaf._grad is not None:

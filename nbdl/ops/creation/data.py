@@ -33,6 +33,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     Raises:
         ShapeError: Nested lists have different lengths.
         DTypeError: The data are neither numbers nor bools, or of a dtype that nbdl does not have.
+        ArgumentError: A Python number does not fit into the dtype.
 
     Gradient:
         None: the tensor is a leaf.
@@ -149,7 +150,22 @@ def _array_of(data: Any, dtype: Any) -> np.ndarray:
         if wanted is not None and wanted.kind == "f" and array.dtype == np.float64:
             with np.errstate(over="ignore"):
                 return array.astype(wanted)
+        if wanted is not None and wanted.kind in "iu":
+            check_fitting("data", array, wanted)
     return array if wanted is None or array.dtype == wanted else cast(array, wanted)
+
+
+def check_fitting(name: str, numbers: np.ndarray, dtype: np.dtype) -> None:
+    """Raises ArgumentError unless numbers written in Python fit into an integer dtype.
+
+    Negative ones count from the end of an unsigned dtype, as in PyTorch.
+    """
+    limits = np.iinfo(dtype)
+    low, high = int(limits.min) or -int(limits.max), int(limits.max)
+    if numbers.size and not (low <= numbers.min() and numbers.max() <= high):
+        raise ArgumentError(
+            f"{name}: expected numbers in [{low}, {high}] for {dtype}, got some from {numbers.min()} to {numbers.max()}"
+        )
 
 
 def _array_of_numbers(data: Any) -> tuple[np.ndarray, Any]:

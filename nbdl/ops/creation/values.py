@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.creation.data import device_of, finished, tensor
+from nbdl.ops.creation.data import check_fitting, device_of, finished, tensor
+from nbdl.ops.elementwise.casting import cast
 from nbdl.ops.shape.views import sizes_of
 from nbdl.runtime import arrays, memory, placement
 from nbdl.runtime.devices import require
@@ -30,6 +31,10 @@ def shape_of(sizes: Sequence[Any], size: Any) -> tuple[int, ...]:
 
 def _of_value(value: Any, shape: tuple[int, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     dtype = get_default_dtype() if dtype is None else as_dtype(dtype)
+    if dtype.kind in "iu" and value and isinstance(value, (int, float)):
+        number = np.asarray(value)
+        check_fitting("fill_value", number, dtype)
+        value = int(cast(number, dtype))
     with placement.at(placement.where.kind if device is None else require(device)):
         return finished(arrays.full(shape, value, dtype), device, requires_grad)
 
