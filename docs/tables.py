@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbdl
 from nbdl import ops
+from nbdl.testing.properties import WITHOUT_FLOAT16
 from nbdl.testing.specs import all_specs
 
 DOCS = Path(__file__).parent
@@ -59,7 +60,9 @@ def support_table(language: str) -> str:
             address = f"../ops/{page}/#{module}.{function.__name__}"
             link = f'<a href="{address}"><code>{name}</code></a>'
         arguments = dict.fromkeys(argument for spec in specs for argument in spec.differentiable)
-        types = dict.fromkeys(kind for spec in specs for kind in spec.tolerance)
+        types = {kind for spec in specs for kind in spec.tolerance}
+        if name in WITHOUT_FLOAT16:
+            types.remove("float16")
         references = dict.fromkeys(getattr(spec.reference, "__name__", "") for spec in specs if spec.reference)
         tolerance = max(spec.tolerance.get("float32", 0.0) for spec in specs)
         rows.append(

@@ -66,7 +66,7 @@ class OpSpec:
     described: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tolerance", {"float16": HALF, **self.tolerance})
+        object.__setattr__(self, "tolerance", {**self.tolerance, "float16": self.tolerance.get("float16", HALF)})
 
     @property
     def operation(self) -> str:

@@ -20,6 +20,7 @@ from nbdl.runtime.gemm.tiles import (
     PIECES,
     SIDE,
     SIDE_THREADS,
+    corner_of,
     fetch4,
     keep4,
     multiplier,
@@ -141,11 +142,7 @@ def correlate_tile(x, packed, bias, y, floor, tile, batch, source, groups, input
     first, step, count, source_row, stride, taps, spread = down
     first_over, step_over, count_over, source_column, stride_over, across, between = over
     inner_size, places = taps * across * inputs, batch * count * count_over
-    tiles_across = (outputs + CHANNELS - 1) // CHANNELS
-    tiles_down = (places + SIDE - 1) // SIDE
-    left = tile % tiles_across * CHANNELS
-    top = tile // tiles_across % tiles_down * SIDE
-    group = tile // (tiles_across * tiles_down)
+    left, top, group = corner_of(tile, places, outputs, SIDE, CHANNELS)
     a_pieces = cuda.shared.array(PIECES, x.dtype, 16)
     b_pieces = cuda.shared.array(WEIGHTS, x.dtype, 16)
     targets = cuda.shared.array(SIDE, np.int64)
@@ -232,13 +229,8 @@ def gradient_tile(x, dy, partial, sums, batch, source, groups, inputs, result, o
     taps, stride, padding, dilation = axes[0]
     across, stride_over, padding_over, dilation_over = axes[1]
     rows, places = taps * across * inputs, batch * result[0] * result[1]
-    tiles_across = (outputs + CHANNELS - 1) // CHANNELS
-    tiles_down = (rows + SIDE - 1) // SIDE
-    tile = cuda.blockIdx.x
-    left = tile % tiles_across * CHANNELS
-    top = tile // tiles_across % tiles_down * SIDE
-    group = tile // (tiles_across * tiles_down) % groups
-    chunk = tile // (tiles_across * tiles_down * groups)
+    left, top, product = corner_of(cuda.blockIdx.x, rows, outputs, SIDE, CHANNELS)
+    chunk, group = product // groups, product % groups
     first, last = places * chunk // chunks, places * (chunk + 1) // chunks
     a_pieces = cuda.shared.array(PIECES, x.dtype, 16)
     b_pieces = cuda.shared.array(WEIGHTS, x.dtype, 16)

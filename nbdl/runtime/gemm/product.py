@@ -15,7 +15,7 @@ from nbdl.runtime.gemm.blocks import _gemm_cpu
 from nbdl.runtime.gemm.panel import register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK, plan_blocks, prefers_turned
 from nbdl.runtime.gemm.tensor_tiles import gemm_bfloat16_cuda, gemm_float16_cuda, gemm_tf32_cuda
-from nbdl.runtime.gemm.tiles import SIDE, gemm_tiles_cuda
+from nbdl.runtime.gemm.tiles import SIDE, corner_of, gemm_tiles_cuda
 from nbdl.runtime.jit import Kernel, cuda, cuda_kernel, scalar
 from nbdl.runtime.precision import get_precision
 
@@ -54,11 +54,7 @@ def _gemm_on_cuda(curve: Any) -> Any:
         a_batch, a_row, a_inner = sizes[4], sizes[5], sizes[6]
         b_batch, b_inner, b_column = sizes[7], sizes[8], sizes[9]
         c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
-        tiles_across = (n + TILE - 1) // TILE
-        tiles_down = (m + TILE - 1) // TILE
-        left = cuda.blockIdx.x % tiles_across * TILE
-        top = cuda.blockIdx.x // tiles_across % tiles_down * TILE
-        item = cuda.blockIdx.x // (tiles_across * tiles_down)
+        left, top, item = corner_of(cuda.blockIdx.x, m, n, TILE, TILE)
         a_piece = cuda.shared.array(PIECE, a.dtype)
         b_piece = cuda.shared.array(PIECE, a.dtype)
         sums = cuda.local.array(PARTS, a.dtype)

@@ -18,7 +18,7 @@ from nbdl.runtime import halves
 from nbdl.runtime.cuda.compiler import requires_capability, resident
 from nbdl.runtime.cuda.tensor import load_pair, multiply_bfloat16, multiply_float16, multiply_tf32, to_tf32
 from nbdl.runtime.cuda.vectors import is_aligned, load_words, store4, store_words
-from nbdl.runtime.gemm.tiles import SIDE, THREADS, fetch4
+from nbdl.runtime.gemm.tiles import SIDE, THREADS, corner_of, fetch4
 from nbdl.runtime.jit import cuda, cuda_device, cuda_kernel, scalar
 
 LANES = 32
@@ -135,11 +135,7 @@ def _tensor_kernel(
         a_row, a_inner = sizes[5], sizes[6]
         b_inner, b_column = sizes[8], sizes[9]
         c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
-        tiles_across = (n + SIDE - 1) // SIDE
-        tiles_down = (m + SIDE - 1) // SIDE
-        left_edge = cuda.blockIdx.x % tiles_across * SIDE
-        top = cuda.blockIdx.x // tiles_across % tiles_down * SIDE
-        item = cuda.blockIdx.x // (tiles_across * tiles_down)
+        left_edge, top, item = corner_of(cuda.blockIdx.x, m, n, SIDE, SIDE)
         a_pieces = cuda.shared.array(pieces, word, 16)
         b_pieces = cuda.shared.array(pieces, word, 16)
         sums = cuda.local.array(SUMS, np.float32)

@@ -39,6 +39,16 @@ THREADS = SIDE_THREADS * SIDE_THREADS
 
 
 @cuda_device
+def corner_of(tile, m, n, rows, columns):
+    """Where a tile of rows x columns lies: its first column, its first row, and the number of its product [m, n].
+
+    Tiles of a row follow each other, then rows, then products.
+    """
+    across, down = (n + columns - 1) // columns, (m + rows - 1) // rows
+    return tile % across * columns, tile // across % down * rows, tile // (across * down)
+
+
+@cuda_device
 def fetch4(x, at, step, count, wide):
     """Four elements of x, `step` apart; zeros from the `count`-th on. `wide`: they may be fetched at once."""
     zero = x.dtype.type(0)
@@ -138,11 +148,7 @@ def gemm_tiles_cuda(a, b, c, bias, workspace, sizes, beta, floor):
     a_row, a_inner = sizes[5], sizes[6]
     b_inner, b_column = sizes[8], sizes[9]
     c_row, c_column, bias_row, bias_column = sizes[10], sizes[11], sizes[12], sizes[13]
-    tiles_across = (n + SIDE - 1) // SIDE
-    tiles_down = (m + SIDE - 1) // SIDE
-    left_edge = cuda.blockIdx.x % tiles_across * SIDE
-    top = cuda.blockIdx.x // tiles_across % tiles_down * SIDE
-    item = cuda.blockIdx.x // (tiles_across * tiles_down)
+    left_edge, top, item = corner_of(cuda.blockIdx.x, m, n, SIDE, SIDE)
     a_pieces = cuda.shared.array(PIECES, np.float32, 16)
     b_pieces = cuda.shared.array(PIECES, np.float32, 16)
     sums = cuda.local.array(PART, np.float32)
