@@ -218,37 +218,53 @@ def damage(name: str, reader: Reader, count: int, seed: int) -> Iterator[bytes]:
 # ---------------------------------------------------------------- proof
 
 
+def watched(reader: Reader, path: Path, target: Path) -> tuple[int, bool]:
+    """The most memory that reading a file took, and whether it was refused; nothing stays written."""
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    refused = False
+    try:
+        reader.read(path, target)
+    except TELLING:
+        refused = True
+    used = tracemalloc.get_traced_memory()[1] - before
+    shutil.rmtree(target, ignore_errors=True)
+    return used, refused
+
+
 def try_reader(name: str, reader: Reader, folder: Path, count: int, seed: int = 0) -> dict[str, int]:
     """Reads mutated files: how many were refused and how many read, and the most memory that one of them took."""
     path, target = folder / "input", folder / "output"
     path.write_bytes(reader.good)
     reader.read(path, target)  # untouched, it is read
     shutil.rmtree(target, ignore_errors=True)
+    allowed = 2 * CAP + OVERHEAD + 8 * len(reader.good)
     refused = most = 0
     tracemalloc.start()
     try:
         for number, contents in enumerate(damage(name, reader, count, seed)):
             path.write_bytes(contents)
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
             try:
-                reader.read(path, target)
-            except TELLING:
-                refused += 1
+                used, said = watched(reader, path, target)
+                if (
+                    used > allowed
+                ):  # the interpreter's table of names may have grown just now: what the input takes, it takes twice
+                    used = min(used, watched(reader, path, target)[0])
             except BaseException as error:
                 raise BrokenPromiseError(
                     f"{name}, seed {seed}, input {number}: {type(error).__name__}: {error}"
                 ) from error
-            most = max(most, tracemalloc.get_traced_memory()[1] - before)
-            shutil.rmtree(target, ignore_errors=True)
+            if used > allowed:
+                raise BrokenPromiseError(
+                    f"{name}, seed {seed}, input {number}: {used:,} bytes, more than the {allowed:,} allowed"
+                )
+            most = max(most, used)
+            refused += said
             strangers = {entry.name for entry in folder.iterdir()} - {"input"}
             if strangers:
                 raise BrokenPromiseError(f"{name}, seed {seed}, input {number} left {strangers} behind")
     finally:
         tracemalloc.stop()
-    allowed = 2 * CAP + OVERHEAD + 8 * len(reader.good)
-    if most > allowed:
-        raise BrokenPromiseError(f"{name}: {most:,} bytes for one input, more than {allowed:,}")
     return {f"{name}: inputs": count, f"{name}: refused": refused, f"{name}: most bytes": most}
 
 
