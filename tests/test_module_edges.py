@@ -88,7 +88,14 @@ def test_packed_sequences_move():
         (lambda: nn.utils.rnn.pack_padded_sequence(3, [1]), "input"),
         (lambda: nn.utils.weight_norm(3), "module"),
         (lambda: nn.utils.clip_grad_norm_([parameter(1.0)], 1.0, "a"), "norm_type"),
+        (lambda: nbdl.interop.from_huggingface(3), "folder"),
         (lambda: optim.SGD([parameter(1.0)]).load_state_dict(3), "state_dict"),
+        (lambda: optim.SGD([parameter(1.0)]).add_param_group({"params": 3}), "add_param_group"),
+        (lambda: nbdl.amp.GradScaler().unscale_(3), "optimizer"),
+        (lambda: nbdl.amp.GradScaler().step(3), "optimizer"),
+        (lambda: nbdl.amp.GradScaler().load_state_dict(3), "state_dict"),
+        (lambda: lr_scheduler.StepLR(optim.SGD([parameter(1.0)]), 2).load_state_dict(3), "state_dict"),
+        (lambda: lr_scheduler.StepLR(optim.SGD([parameter(1.0)]), 2).step("a"), "epoch"),
         (lambda: lr_scheduler.ReduceLROnPlateau(optim.SGD([parameter(1.0)])).step("a"), "metrics"),
         (lambda: lr_scheduler.ReduceLROnPlateau(optim.SGD([parameter(1.0)]), patience="a"), "patience"),
     ],
@@ -120,6 +127,8 @@ def test_a_refused_state_leaves_the_optimizer_alone():
     wrong["param_groups"][0]["lr"] = 5.0
     with pytest.raises(ShapeError, match=r"state exp_avg: expected shape \[2\], got \[3\]"):
         optimizer.load_state_dict(wrong)
+    with pytest.raises(StateError, match="'params'"):
+        optimizer.add_param_group({"lr": 0.1})
     for missing in ("state", "param_groups"):
         with pytest.raises(StateError, match=missing):
             optimizer.load_state_dict({name: entry for name, entry in state.items() if name != missing})

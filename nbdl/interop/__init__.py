@@ -5,5 +5,8 @@ A state dict of PyTorch needs none of this: names, shapes and layouts of `nbdl.n
 """
 
 from nbdl.interop.huggingface import Pretrained, from_huggingface, to_huggingface
+from nbdl.runtime.boundary import named_errors
 
 __all__ = ["Pretrained", "from_huggingface", "to_huggingface"]
+
+from_huggingface, to_huggingface = named_errors(from_huggingface), named_errors(to_huggingface)

@@ -34,3 +34,11 @@ for _name in __all__:
         named_constructor(_value)
     else:
         globals()[_name] = named_errors(_value)
+
+for _kind, _methods in (
+    (Optimizer, ("add_param_group", "load_state_dict")),
+    (GradScaler, ("scale", "step", "unscale_", "load_state_dict")),
+    (lr_scheduler.LRScheduler, ("step", "load_state_dict")),
+):
+    for _name in _methods:
+        setattr(_kind, _name, named_errors(vars(_kind)[_name]))

@@ -59,12 +59,15 @@ class Optimizer:
         Raises:
             ArgumentTypeError: The group is no dictionary, or a parameter no tensor.
             ArgumentError: A hyperparameter is out of range, or a parameter occurs twice.
+            StateError: There is no entry "params".
             DTypeError: A parameter is not floating-point.
             GradientError: A parameter is the result of an operation.
         """
         if not isinstance(param_group, dict):
             raise ArgumentTypeError(f"param_group: expected a dictionary, got {type(param_group).__name__}")
         group = dict(param_group)
+        if "params" not in group:
+            raise StateError(f"param_group: expected the entry 'params', got {sorted(group)}")
         given = group["params"]
         if isinstance(given, (set, frozenset)):
             raise ArgumentTypeError("params: a set has no order that lasts; pass a list")
