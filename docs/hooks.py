@@ -63,6 +63,8 @@ SAME_COLOUR = re.compile(r'(<span class="(\w+)">[^<]*)</span>(\s*)<span class="\
 VERBATIM = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)", re.DOTALL)
 BLANK = re.compile(r"\s*\n\s*")
 SOURCE = '<details class="mkdocstrings-source"'
+OBJECT_NAME = re.compile(r'(?<=<span class="doc doc-object-name )[\w -]+">[\w.]+(?=</span>)')
+KOREAN_SECTIONS = {"Gradient": "기울기", "Source": "출처", "Sources": "출처", "Shape": "모양"}
 EMPTY_HEADING = re.compile(r"<th([^>]*)></th>")
 
 DOWNLOADED = ("concepts/", "do/", "inside/")  # pages with a notebook and a script
@@ -182,6 +184,8 @@ def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
         raise PluginError(f"{page.file.src_uri}: {count} code block(s) failed; the first:\n{first}")
     content = EMPTY_HEADING.sub(r"<td\1></td>", content)  # a corner that heads nothing is no heading
     content = lighter(render_formulas(content, page.file.src_uri))
+    if page.file.src_uri.startswith("reference/"):
+        content = finish_reference(content, config.theme["language"] == "ko")
     if _ran and page.file.src_uri.startswith(DOWNLOADED):
         content = add_downloads(content, page, config)
     return content
@@ -196,6 +200,14 @@ def lighter(content: str) -> str:
     while (joined := SAME_COLOUR.sub(r"\1\3", content)) != content:
         content = joined
     return content.replace(SOURCE, f"{SOURCE} data-search-exclude")
+
+
+def finish_reference(content: str, korean: bool) -> str:
+    """Long names break at their dots; on Korean pages the headings that only nbdl's docstrings have are Korean too."""
+    content = OBJECT_NAME.sub(lambda name: name[0].replace(".", ".<wbr>"), content)
+    for section, word in KOREAN_SECTIONS.items() if korean else ():
+        content = content.replace(f"<strong>{section}:</strong>", f"<strong>{word}:</strong>")
+    return content
 
 
 def without_indentation(output: str) -> str:
@@ -296,6 +308,8 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     output = link_languages(output, page, config)
     label = "검색" if config.theme["language"] == "ko" else "Search"
     output = output.replace('role="dialog"', f'role="dialog" aria-label="{label}"')
+    if config.theme["language"] == "ko":
+        output = output.replace('title="Permanent link"', 'title="이 제목의 주소"')
     # A part of this page's table of contents may be called as a part of the site is: two places need two names.
     here = "이 페이지" if config.theme["language"] == "ko" else "this page"
     output = CONTENTS.sub(rf'<nav class="md-nav" aria-label="\1, {here}">', output)
