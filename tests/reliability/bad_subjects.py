@@ -555,7 +555,7 @@ def readers() -> list[Subject]:
 
     def augmented(kind: Any) -> Callable[..., Any]:
         def call(**options: Any) -> Any:
-            return kind(**options)(images, np.random.default_rng(0))
+            return kind(**options)(images, data.RandomStream(seed=0))
 
         call.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
         return call
