@@ -8,95 +8,53 @@ from typing import Any
 
 import pytest
 from conftest import SITE, watch
+from site_audit import DESKTOP, PHONE, SCHEMES, Auditor, start_figures, unfold
 
 pytestmark = pytest.mark.site
 
 PAGES = sorted(path.parent.relative_to(SITE).as_posix() + "/" for path in SITE.rglob("index.html"))
-SCHEMES = ("default", "slate")
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-
-# Contrast takes nearly all the time of an audit, and depends on a few colours alone: three texts of each kind (colour,
-# size, weight, what lies behind) are marked, and only these judged.
-MARK_KINDS = """() => {
-    const grounds = new Map([[null, ""]]);
-    function ground(element) {
-        if (!grounds.has(element)) {
-            const {backgroundColor, backgroundImage, opacity} = getComputedStyle(element);
-            const own = `${backgroundColor} ${backgroundImage} ${opacity}`;
-            const below = ground(element.parentElement);
-            grounds.set(element, own === "rgba(0, 0, 0, 0) none 1" ? below : `${below}|${own}`);
-        }
-        return grounds.get(element);
-    }
-    const seen = new Map();
-    for (const element of document.querySelectorAll("body *")) {
-        element.removeAttribute("data-kind");
-        const field = element.matches("input, select, textarea");
-        const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-        if (!(field || text)) continue;
-        if (!element.checkVisibility({visibilityProperty: true}) || element.closest(".katex-html")) continue;
-        const {color, fontSize, fontWeight} = getComputedStyle(element);
-        const kind = [field, color, fontSize, fontWeight, ground(element)].join();
-        seen.set(kind, (seen.get(kind) ?? 0) + 1);
-        if (seen.get(kind) <= 3) element.setAttribute("data-kind", "");
-    }
-}"""
-
-# The typeset halves of formulas are hidden from assistive technology: what is read is their MathML.
-AUDIT = """async rules => {
-    axe.configure({rules: [{id: "color-contrast", selector: "[data-kind]"}]});
-    const options = {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})};
-    const {violations} = await axe.run({include: [document], exclude: [".katex-html"]}, options);
-    return violations.flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.html.slice(0, 200)}`));
-}"""
 
 
 @pytest.fixture(scope="module")
-def walker(browser: Any, address: str) -> Iterator[tuple[Any, list[str]]]:
-    """One page for the whole walk, with axe-core in it, and the list of its faults."""
+def walker(browser: Any, address: str) -> Iterator[tuple[Any, list[str], Auditor]]:
+    """One page for the whole walk, with axe-core in it, the list of its faults, and who judges it."""
     axe = pytest.importorskip("axe_playwright_python", reason="NOT CHECKED: the browser group is not installed")
     context = browser.new_context(viewport=DESKTOP)
     context.set_default_timeout(120_000)
     context.add_init_script(path=Path(axe.__file__).parent / "axe.min.js")
     page = context.new_page()
-    yield page, watch(page, address)
+    yield page, watch(page, address), Auditor()
     context.close()
 
 
-def use_scheme(page: Any, scheme: str) -> None:
-    """Chooses light or dark, as the reader does."""
-    page.evaluate(
-        "scheme => document.querySelector(`input[name=__palette][data-md-color-scheme=${scheme}]`).click()", scheme
-    )
-    assert page.evaluate("document.body.dataset.mdColorScheme") == scheme
-
-
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_sound(walker: tuple[Any, list[str]], address: str, path: str) -> None:
-    page, faults = walker
+def test_a_page_is_sound(walker: tuple[Any, list[str], Auditor], address: str, path: str) -> None:
+    """Figures running, solutions open: nothing cut off on a phone, no error, no request elsewhere, axe-core content."""
+    page, faults, auditor = walker
     faults.clear()
+    page.set_viewport_size(PHONE)
     page.goto(f"{address}/{path}")
     page.add_style_tag(content="*, ::before, ::after { transition: none !important }")  # no colour halfway to another
-    page.set_viewport_size(PHONE)
+    unfold(page)
+    start_figures(page)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], f"on a phone the page is {width} pixels wide"
     page.set_viewport_size(DESKTOP)
-    for scheme, rules in zip(SCHEMES, ([], ["color-contrast"]), strict=True):  # only colours differ between them
-        use_scheme(page, scheme)
-        page.evaluate(MARK_KINDS)
-        assert page.evaluate(AUDIT, rules) == [], scheme
+    assert list(auditor.faults(page)) == []
     assert faults == []
 
 
-def test_axe_sees_a_fault(walker: tuple[Any, list[str]], address: str) -> None:
-    """The walk can fail: grey on grey, and a field without a name, are found."""
-    page, _ = walker
+def test_axe_sees_a_fault(walker: tuple[Any, list[str], Auditor], address: str) -> None:
+    """The walk can fail: grey on grey, in light and in dark, and a field without a name, are found."""
+    page, *_ = walker
     page.goto(address)
-    use_scheme(page, "default")
-    page.evaluate("document.querySelector('article').innerHTML = '<p style=\"color: #ccc\">pale</p><input>'")
-    page.evaluate(MARK_KINDS)
-    found = " ".join(page.evaluate(AUDIT, []))
-    assert "color-contrast: <p" in found
+    style = "color: #777; background: #888"
+    page.evaluate(
+        "html => { document.querySelector('article').innerHTML = html }", f'<p style="{style}">pale</p><input>'
+    )
+    found = " ".join(Auditor().faults(page))
+    for scheme in SCHEMES:
+        assert f"{scheme}: color-contrast: <p" in found
     assert "label: <input" in found
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SITE
-from test_live_networks import array, opened, with_weights
+from live_figures import array, opened, with_weights
 
 import nbdl
 from nbdl import ops, optim
 
-digits = pytest.importorskip("live.digits")
+digits = importlib.import_module("live.digits")
 
 pytestmark = pytest.mark.site
 

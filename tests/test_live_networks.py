@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
-from test_browser import DESKTOP, PHONE, SCHEMES, use_scheme
+from live_figures import array, opened, with_weights
 
 import nbdl
-from nbdl import nn, ops
+from nbdl import ops
 from nbdl.runtime import philox
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 convolution, features, gan, gates, writer = (
-    pytest.importorskip(f"live.{name}") for name in ("convolution", "features", "gan", "gates", "writer")
+    importlib.import_module(f"live.{name}") for name in ("convolution", "features", "gan", "gates", "writer")
 )
 
 pytestmark = pytest.mark.site
 
-PAGES = {
-    "digit": "multilayer-perceptron",
-    "convolution": "convolutional-networks",
-    "features": "convolutional-networks",
-    "gates": "recurrent-networks",
-    "writer": "gpt",
-    "gan": "generative-adversarial-networks",
-}
-AUDIT = """async selector => {
-    const { violations } = await axe.run(selector, { resultTypes: ["violations"] });
-    return violations.flatMap(({ id, nodes }) => nodes.map(node => `${id}: ${node.html.slice(0, 200)}`));
-}"""
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
-
-
-def opened(page: Any, address: str, figure: str, language: str = "") -> Any:
-    """The figure on its page, started."""
-    page.goto(f"{address}/{language}concepts/{PAGES[figure]}/")
-    place = page.locator(f".nb-{figure}")
-    place.evaluate("place => place.scrollIntoView()")
-    page.wait_for_selector(f".nb-{figure}[data-ready]")
-    page.wait_for_load_state("networkidle")  # another figure nearby moves this one
-    place.evaluate("place => place.scrollIntoView()")
-    return place
-
-
-def array(place: Any, expression: str) -> np.ndarray:
-    """An array of the figure's module, by an expression of JavaScript."""
-    found = place.evaluate(
-        f"""place => {{
-            const {{ figure }} = place, {{ model }} = figure, found = {expression};
-            return {{ values: [...found].map(Number), shape: found.shape, strides: found.strides }};
-        }}"""
-    )
-    values = np.array(found["values"], np.float64)
-    if found.get("shape") is None:
-        return values
-    return np.lib.stride_tricks.as_strided(values, found["shape"], [8 * step for step in found["strides"]])
-
-
-def with_weights(place: Any, model: nn.Module, prefix: str = "") -> nn.Module:
-    """The model with the weights that the page has."""
-    for name, parameter in model.named_parameters():
-        values = array(place, f"model.state['{prefix}{name}']").astype(np.float32)
-        parameter.detach().copy_(nbdl.from_numpy(np.ascontiguousarray(values)))
-    return model.eval()
 
 
 def said(place: Any, selector: str = ".nb-sum") -> str:
@@ -74,23 +27,6 @@ def said(place: Any, selector: str = ".nb-sum") -> str:
 
 
 # ---------------------------------------------------------------- all
-
-
-@pytest.mark.parametrize("language", ["", "ko/"])
-@pytest.mark.parametrize("figure", PAGES)
-def test_a_figure_is_sound(page: Any, address: str, figure: str, language: str) -> None:
-    """On a phone nothing is cut off, and axe-core finds nothing wrong with it, in light and dark."""
-    axe = pytest.importorskip("axe_playwright_python", reason="NOT CHECKED: the site group is not installed")
-    page.set_viewport_size(PHONE)
-    place = opened(page, address, figure, language)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    page.set_viewport_size(DESKTOP)
-    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    for scheme in SCHEMES:
-        use_scheme(page, scheme)
-        page.evaluate("Promise.all(document.getAnimations().map(fading => fading.finished))")
-        assert page.evaluate(AUDIT, f".nb-{figure}") == [], scheme
-    assert place.evaluate("place => Boolean(place.figure.model)")
 
 
 def test_nothing_is_fetched_before_the_reader_comes_near(page: Any, address: str) -> None:

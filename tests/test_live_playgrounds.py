@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import itertools
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from live_figures import opened
 
 import nbdl
 from nbdl import nn, ops, optim
 from nbdl.runtime import philox
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
-descent = pytest.importorskip("live.descent")
-graph = pytest.importorskip("live.graph")
-perceptron = pytest.importorskip("live.perceptron")
+descent, graph, perceptron = (importlib.import_module(f"live.{name}") for name in ("descent", "graph", "perceptron"))
 
 pytestmark = pytest.mark.site
 
 LANGUAGES = pytest.mark.parametrize("language", ["", "ko/"])
 MOST_BYTES = 500_000
-
-
-def open_figure(page: Any, address: str, path: str, place: str) -> Any:
-    """The figure at a place of a page, once it has started."""
-    page.goto(f"{address}/{path}/")
-    figure = page.locator(place)
-    figure.scroll_into_view_if_needed()
-    page.wait_for_selector(f"{place}[data-ready=true]")
-    return figure
 
 
 def read(figure: Any, expression: str) -> Any:
@@ -62,7 +50,7 @@ def graph_of(**leaves: float) -> dict[str, float]:
 
 @LANGUAGES
 def test_the_graph_by_keyboard(page: Any, address: str, language: str) -> None:
-    figure = open_figure(page, address, f"{language}concepts/backpropagation", ".nb-stepper")
+    figure = opened(page, address, "stepper", language)
     assert figure.locator(".nb-node-slope", has_text="dL").count() == 0
     press(figure, 1, times=7)
     assert figure.locator(".nb-node-slope", has_text="dL").count() == 1
@@ -76,7 +64,7 @@ def test_the_graph_by_keyboard(page: Any, address: str, language: str) -> None:
 
 @LANGUAGES
 def test_the_graph_by_mouse(page: Any, address: str, language: str) -> None:
-    figure = open_figure(page, address, f"{language}concepts/backpropagation", ".nb-stepper")
+    figure = opened(page, address, "stepper", language)
     figure.get_by_role("button").nth(2).click()
     figure.locator("input[name=b]").fill("-2")
     off = read(figure, "f.numbers")
@@ -122,7 +110,7 @@ def runners(figure: Any) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("language", "surface", "batch"), [("ko/", "line", 32), ("", "chain", 4), ("ko/", "wave", 1)])
 def test_the_race_by_keyboard(page: Any, address: str, language: str, surface: str, batch: int) -> None:
-    figure = open_figure(page, address, f"{language}concepts/gradient-descent", ".nb-descent")
+    figure = opened(page, address, "descent", language)
     model, size = figure.get_by_role("combobox").nth(0), figure.get_by_role("combobox").nth(1)
     model.select_option(surface)
     size.select_option(str(batch))
@@ -135,7 +123,7 @@ def test_the_race_by_keyboard(page: Any, address: str, language: str, surface: s
 
 
 def test_the_race_by_mouse(page: Any, address: str) -> None:
-    figure = open_figure(page, address, "concepts/gradient-descent", ".nb-descent")
+    figure = opened(page, address, "descent")
     canvas = figure.locator("canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 0.75, "y": box["height"] * 0.25})
@@ -156,7 +144,7 @@ def test_the_race_by_mouse(page: Any, address: str) -> None:
 
 
 def test_the_map_is_the_loss(page: Any, address: str) -> None:
-    figure = open_figure(page, address, "concepts/gradient-descent", ".nb-descent")
+    figure = opened(page, address, "descent")
     heights = np.array(read(figure, "[...f.heights]")).reshape(descent.POINTS, descent.POINTS)
     along = np.linspace(-3, 3, descent.POINTS)
     weights = np.full((1, descent.SAMPLES), 1 / descent.SAMPLES, np.float32)
@@ -233,7 +221,7 @@ CHOICES = [
 )
 def test_training_is_nbdls(page: Any, address: str, language: str, choices: dict[str, Any]) -> None:
     """By keyboard: every choice, then four epochs; losses, weights and the surface against nbdl."""
-    figure = open_figure(page, address, f"{language}concepts/multilayer-perceptron", ".nb-perceptron")
+    figure = opened(page, address, "perceptron", language)
     figure.get_by_role("combobox").nth(0).select_option("spiral")
     for name, value in choices.items():
         figure.locator(f"select[name={name}]").select_option(str(value))
@@ -255,7 +243,7 @@ def test_training_is_nbdls(page: Any, address: str, language: str, choices: dict
 
 
 def test_own_points_by_mouse_and_keyboard(page: Any, address: str) -> None:
-    figure = open_figure(page, address, "concepts/multilayer-perceptron", ".nb-perceptron")
+    figure = opened(page, address, "perceptron")
     canvas = figure.locator("canvas").first
     figure.get_by_role("button", name="Remove all").click()
     assert "at least 4 points" in figure.locator(".nb-said").inner_text()
@@ -277,7 +265,7 @@ def test_own_points_by_mouse_and_keyboard(page: Any, address: str) -> None:
 
 
 def test_own_table(page: Any, address: str) -> None:
-    figure = open_figure(page, address, "concepts/multilayer-perceptron", ".nb-perceptron")
+    figure = opened(page, address, "perceptron")
     figure.locator("summary").click()
     text, use = figure.locator("textarea"), figure.get_by_role("button", name="Use it")
     text.fill("length,height,kind\n1,10,b\n3,20,a\n2;30;b\n")
@@ -302,7 +290,7 @@ def test_own_table(page: Any, address: str) -> None:
 
 def test_extremes_of_the_network(page: Any, address: str) -> None:
     """Numbers that run away are said to, and a hundred networks one after the other fit into memory."""
-    figure = open_figure(page, address, "concepts/multilayer-perceptron", ".nb-perceptron")
+    figure = opened(page, address, "perceptron")
     for name, value in {"depth": "6", "width": "64", "initial": "large", "rule": "sgd", "rate": "1"}.items():
         figure.locator(f"select[name={name}]").select_option(value)
     press(figure, 1, times=3)
