@@ -1,5 +1,6 @@
 """Texts, sounds and series: tokenizers, n-grams, windows of a stream, WAV files, features, buckets, baselines."""
 
+import json
 import struct
 import sys
 import wave
@@ -396,3 +397,10 @@ def test_what_series_refuse():
         data.seasonal_naive(np.ones((1, 5)), 3, season=6)
     with pytest.raises(data.DataArgumentError, match="past"):
         data.Autoregression(np.arange(20.0), 3).forecast(np.ones((1, 2)), 1)
+
+
+def test_a_panic_of_the_tokenizers_package_is_a_named_error():
+    """Its Rust code panics on a prefix longer than the tokens; Python sees an error that is no Exception."""
+    model = {"type": "BPE", "continuing_subword_prefix": "#####", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}
+    with pytest.raises(data.DataError, match="JSON text of a tokenizer"):
+        data.JsonTokenizer(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))

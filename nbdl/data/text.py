@@ -10,7 +10,8 @@ A tokenizer has `size`, the number of its ids, `encode` from text to int64 [T], 
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,6 +151,17 @@ class ByteTokenizer:
         return "ByteTokenizer()"
 
 
+@contextmanager
+def _named(name: str, expected: str) -> Iterator[None]:
+    """Errors of the `tokenizers` package by a name: plain Exceptions, and panics of its Rust code, which are none."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise DataFileError(name, expected, str(error)) from None
+
+
 class JsonTokenizer:
     """A tokenizer of the `tokenizers` package, from its JSON text: the tokenizer.json of a published model.
 
@@ -163,10 +175,8 @@ class JsonTokenizer:
 
     def __init__(self, model: str) -> None:
         package = _tokenizers()
-        try:
+        with _named("model", "the JSON text of a tokenizer"):
             self._tokenizer = package.Tokenizer.from_str(model)
-        except Exception as error:  # the package raises nothing more special
-            raise DataFileError("model", "the JSON text of a tokenizer", str(error)) from None
 
     @property
     def size(self) -> int:
@@ -175,11 +185,13 @@ class JsonTokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         """The ids of a text, int64 [T], with those that the tokenizer puts around it."""
-        return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
+        with _named("text", "one that the tokenizer can encode"):
+            return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of several texts, int64 [T] each, encoded side by side."""
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in self._tokenizer.encode_batch(list(texts))]
+        with _named("texts", "those that the tokenizer can encode"):
+            return [np.array(encoding.ids, dtype=np.int64) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def decode(self, ids: Any) -> str:
         """The text of ids [T], without special tokens.

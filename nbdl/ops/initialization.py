@@ -123,7 +123,8 @@ def truncated_normal(
         low, high = mean + max(below, -reach) * deviation, mean + min(above, reach) * deviation
     words = (default_generator if generator is None else generator).next()
     kernel = _truncated_float32 if y.dtype == np.float32 else _truncated_float64
-    numbers = (y.dtype.type(value) for value in (mean, deviation, low, high, nearest * nearest / 2))
+    with np.errstate(over="ignore"):  # a bound beyond the dtype's range is an infinity
+        numbers = np.array([mean, deviation, low, high, nearest * nearest / 2]).astype(y.dtype)
     kernel(y.reshape(-1), *words, *numbers, by_normal)
 
 
