@@ -144,6 +144,8 @@ def check_exercises(markdown: str, where: str) -> None:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Checks the fences of a page before anything runs, and fills in the operations of a family."""
     _ran.clear()
+    if page.file.src_uri.startswith("reference/"):  # it names every word; who searches one wants it explained first
+        page.meta.setdefault("search", {"boost": 0.25})
     check_fences(markdown, page.file.src_uri)
     check_exercises(markdown, page.file.src_uri)
     markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through

@@ -41,5 +41,27 @@ def test_training_is_bit_identical_in_another_process(digest):
     assert result.stdout.strip() == digest
 
 
+GRU = """
+import hashlib, nbdl
+nbdl.manual_seed(0)
+layer, x = nbdl.nn.GRU(6, 24), nbdl.randn(4, 16, 6)
+layer(x)[0].sum().backward()
+print(*(hashlib.sha256(parameter.grad.numpy().tobytes()).hexdigest() for parameter in layer.parameters()))
+"""
+
+
+def test_a_process_that_loads_its_kernels_computes_as_the_one_that_compiled_them(tmp_path):
+    """Its backward pass calls functions that stand, compiled each for its caller, in several kernels."""
+    environment = {**os.environ, "NBDL_CACHE_DIR": str(tmp_path)}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", GRU], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    ]
+    assert list(tmp_path.iterdir())
+    assert said[0].stdout == said[1].stdout
+
+
 def test_the_digest_notices_a_changed_bit(digest):
     assert trained(steps=4) != digest

@@ -581,4 +581,4 @@ def test_recipe_csv_of_few_rows_has_no_validation(tmp_path, flowers):
 @pytest.mark.parametrize("name", ["nbdl.models.mlp", "nbdl.train.loop", "nbdl.train.recipes.run"])
 def test_docstring_examples(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    assert doctest.testmod(importlib.import_module(name), extraglobs={"nbdl": nbdl}).failed == 0

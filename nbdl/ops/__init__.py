@@ -29,7 +29,7 @@ from nbdl.ops.indexing import selection
 from nbdl.ops.interpolation import interpolate  # noqa: F401
 from nbdl.ops.loss import *  # noqa: F403
 from nbdl.ops.matmul import *  # noqa: F403
-from nbdl.ops.matmul.products import at
+from nbdl.ops.matmul import products as matrix_products
 from nbdl.ops.normalization import *  # noqa: F403
 from nbdl.ops.ordering import *  # noqa: F403
 from nbdl.ops.padding import pad  # noqa: F401
@@ -163,8 +163,8 @@ METHODS: dict[str, Any] = {
     # matmul
     **{name: getattr(products, name) for name in products.METHODS},
     **{f"{name}_": in_place.in_place(getattr(products, name)) for name in products.IN_PLACE},
-    "__matmul__": operators.operator(at),
-    "__rmatmul__": operators.reflected(at),
+    "__matmul__": operators.operator(matrix_products.at),
+    "__rmatmul__": operators.reflected(matrix_products.at),
     # activation
     "hardshrink": activation.hardshrink,
     "prelu": activation.prelu,

@@ -42,7 +42,7 @@ class Roofline:
 
     def attainable(self, intensity: float) -> float:
         """The most operations a second at so many operations a byte."""
-        return min(self.peak, intensity * self.bandwidth)
+        return self.peak if intensity >= self.ridge else intensity * self.bandwidth
 
     def place(self, measured: profile) -> list[tuple[str, str, float, float]]:
         """Name, phase, operations a byte and operations a second of the operations of a profile that compute.

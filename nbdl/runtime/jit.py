@@ -21,8 +21,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite.binding import Linkage
 from numba import njit
 from numba.core import ir
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
@@ -89,7 +91,7 @@ def cpu_function(function: Callable[..., Any]) -> Any:
 
 
 def _dispatcher(function: Any, **options: Any) -> Any:
-    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    compiled = njit(nogil=True, error_model="numpy", **{"pipeline_class": _Compiler, **options})(function)
     compiled._cache = StampedCache(function, sorted(options))
     if options.get("no_cpython_wrapper"):
         _refuse_calls(compiled)
@@ -122,8 +124,35 @@ class _KernelLower(Lower):  # type: ignore[misc]
         return value
 
 
+class _OwnLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """Compiled code that calls its own copies of the functions that it calls.
+
+    Numba lets the linker choose between a function's copies in all that the process has loaded. They were optimised
+    each where it is called, so that results could differ in the last bit between a process that compiles a kernel and
+    one that loads it.
+    """
+
+    def _optimize_final_module(self):
+        for function in self._final_module.functions:
+            if function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _KernelLowering(NativeLowering):  # type: ignore[misc]
+class _Lowering(NativeLowering):  # type: ignore[misc]
+    _name = "lowering_into_own_library"
+
+    def run_pass(self, state):
+        codegen = state.targetctx.codegen()
+        name = state.func_id.func_qualname
+        state.library = _OwnLibrary(codegen, name)
+        state.library.enable_object_caching()
+        return super().run_pass(state)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _KernelLowering(_Lowering):  # type: ignore[misc]
     _name = "kernel_lowering"
 
     @property
@@ -131,14 +160,20 @@ class _KernelLowering(NativeLowering):  # type: ignore[misc]
         return _KernelLower
 
 
-class _KernelCompiler(CompilerBase):  # type: ignore[misc]
+class _Compiler(CompilerBase):  # type: ignore[misc]
+    lowering = _Lowering
+
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.passes = [
-            (_KernelLowering, name) if kind is NativeLowering else (kind, name) for kind, name in passes.passes
+            (self.lowering, name) if kind is NativeLowering else (kind, name) for kind, name in passes.passes
         ]
         passes.finalize()
         return [passes]
+
+
+class _KernelCompiler(_Compiler):
+    lowering = _KernelLowering
 
 
 class CudaFunction:
