@@ -144,8 +144,8 @@ def check_exercises(markdown: str, where: str) -> None:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Checks the fences of a page before anything runs, and fills in the operations of a family."""
     _ran.clear()
-    if page.file.src_uri.startswith("reference/"):  # it names every word; who searches one wants it explained first
-        page.meta.setdefault("search", {"boost": 0.25})
+    if config.theme["language"] == "ko" and page.file.src_uri.startswith("reference/"):
+        page.meta.setdefault("search", {"boost": 0.01})  # its titles are plain words (함수): explanations come first
     check_fences(markdown, page.file.src_uri)
     check_exercises(markdown, page.file.src_uri)
     markdown = markdown.replace(' quiet="true"', f' id="{QUIET}"')  # an option that markdown-exec hands through
