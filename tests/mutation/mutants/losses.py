@@ -23,7 +23,7 @@ SOFTMAX = bugs(
         "reduction",
         "    scale = x.dtype.type(1) / block_sum(total)",
         "    scale = x.dtype.type(1) / total",
-        twins("softmax]"),
+        twins("softmax:long"),
     ),
     (
         "reduction",
