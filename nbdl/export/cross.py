@@ -114,6 +114,7 @@ def install() -> None:
     CPUContext.create_cpython_wrapper = lambda self, *_, **__: None
     CPUContext.create_cfunc_wrapper = lambda self, *_, **__: None
     CPUContext.post_lowering = _without_reference_counts
+    jit._OwnLibrary = _Library  # type: ignore[assignment,misc]
     simd._tile_switch = _tile_switch
     StampedCache.load_overload = lambda self, *_: None  # type: ignore[method-assign]
     StampedCache.save_overload = lambda self, *_: None  # type: ignore[method-assign]
