@@ -25,11 +25,11 @@ _FLAGS = [ir.Constant(ir.IntType(32), flag) for flag in (0, 3, 1)]  # to read, k
 
 @intrinsic
 def fetch_row(typing_context, x, row):
-    """Asks for as much memory of x [N, D] as a row has, 8 kB behind that row."""
+    """Asks for as much memory of x [..., D], contiguous, as a row has, 8 kB behind the row of that number."""
 
     def codegen(context, builder, signature, arguments):
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        row_bytes = cgutils.unpack_tuple(builder, array.strides)[0]
+        row_bytes = cgutils.unpack_tuple(builder, array.strides)[-2]
         byte = ir.IntType(8).as_pointer()
         start = builder.gep(
             builder.bitcast(array.data, byte), [builder.add(builder.mul(row_bytes, arguments[1]), _INT(AHEAD))]

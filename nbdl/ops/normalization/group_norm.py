@@ -35,6 +35,7 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.normalization.batch_norm import batch_norm, batch_norm_reference
+from nbdl.ops.normalization.fetching import fetch_row
 from nbdl.ops.normalization.layout import arranged, check_parameters, given_or, lies_last, restored, zeros
 from nbdl.ops.normalization.scalars import reciprocal_root
 from nbdl.ops.reduction.fold import unsigned
@@ -152,6 +153,8 @@ def _group_norm_columns_cpu(x, weight, bias, eps, y, mean, variance, rstd, total
         for c in range(columns):
             total[n, c] = 0
         for s in range(0, fours, 4):
+            for ahead in range(s, s + 4):
+                fetch_row(x, n * places + ahead)
             for c in range(columns):
                 total[n, c] += (x[n, s, c] + x[n, s + 1, c]) + (x[n, s + 2, c] + x[n, s + 3, c])
         for s in range(fours, places):
@@ -183,6 +186,7 @@ def _group_norm_columns_cpu(x, weight, bias, eps, y, mean, variance, rstd, total
             for c in range(g * size, (g + 1) * size):
                 factor[n, c] = rstd[n, g] * weight[c]
         for s in range(places):
+            fetch_row(y, n * places + s)
             for c in range(columns):
                 y[n, s, c] = (x[n, s, c] - total[n, c]) * factor[n, c] + bias[c]
 
@@ -346,6 +350,9 @@ def _group_norm_columns_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbi
                 dweight[n, c] = 0
                 dbias[n, c] = 0
         for s in range(0, fours, 4):
+            for ahead in range(s, s + 4):
+                fetch_row(x, n * places + ahead)
+                fetch_row(dy, n * places + ahead)
             for c in range(columns):
                 mu = centre[n, c]
                 p, q, u, v = dy[n, s, c], dy[n, s + 1, c], dy[n, s + 2, c], dy[n, s + 3, c]
@@ -373,6 +380,7 @@ def _group_norm_columns_backward_cpu(dy, x, weight, mean, rstd, dx, dweight, dbi
                 offset[n, c] -= slope[n, c] * centre[n, c]
                 centre[n, c] = rstd[n, g] * weight[c]
         for s in range(places):
+            fetch_row(dx, n * places + s)
             for c in range(columns):
                 dx[n, s, c] = centre[n, c] * dy[n, s, c] + slope[n, c] * x[n, s, c] + offset[n, c]
 

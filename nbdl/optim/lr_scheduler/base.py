@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 from nbdl.optim.optimizer import Optimizer
@@ -100,3 +101,26 @@ def for_groups(name: str, value: float | Sequence[float], optimizer: Optimizer) 
     if len(value) != groups:
         raise ArgumentError(f"{name}: expected {groups} numbers, one for each group, got {len(value)}")
     return [check_number(name, number) for number in value]
+
+
+def attributes_of(function: Callable[..., Any] | None) -> dict[str, Any] | None:
+    """What a state dict keeps of a function: the attributes of an object that is called; nothing of a plain function."""
+    if isinstance(function, FunctionType) or not hasattr(function, "__dict__"):
+        return None
+    return dict(function.__dict__)
+
+
+def saved_list(state_dict: Mapping[str, Any], name: str, count: int) -> Sequence[Any]:
+    """The entry of a state dict that holds one value for each part of a schedule.
+
+    Raises:
+        ArgumentTypeError: state_dict is no dictionary.
+        StateError: There is no such entry, or it is of another length.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise ArgumentTypeError(f"state_dict: expected a dictionary, got {type(state_dict).__name__}")
+    kept = state_dict.get(name)
+    if not isinstance(kept, (list, tuple)) or len(kept) != count:
+        got = "none" if kept is None else f"{len(kept)}" if isinstance(kept, (list, tuple)) else repr(kept)
+        raise StateError(f"state_dict: expected {count} values in the entry {name!r}, got {got}")
+    return kept

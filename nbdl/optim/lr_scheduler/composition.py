@@ -1,4 +1,4 @@
-"""A schedule made of schedules, and one that follows a metric."""
+"""Schedules made of schedules, one after another or all at once, and one that follows a metric."""
 
 from __future__ import annotations
 
@@ -7,13 +7,48 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from nbdl.optim.lr_scheduler.base import LRScheduler, for_groups
+from nbdl.optim.lr_scheduler.base import LRScheduler, for_groups, saved_list
 from nbdl.optim.optimizer import Optimizer
 from nbdl.runtime.checks import check_choice, check_number
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 
 
-class SequentialLR(LRScheduler):
+class _ComposedLR(LRScheduler):
+    """Base of schedules made of schedules: their state dict holds those of the parts."""
+
+    _hidden = ("optimizer", "_schedulers")
+    _schedulers: list[LRScheduler]
+
+    def _compose(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
+        for number, scheduler in enumerate(schedulers):
+            of_another_kind = not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau)
+            if of_another_kind or scheduler.optimizer is not optimizer:
+                raise ArgumentError(
+                    f"schedulers[{number}]: expected a schedule of the same optimizer that steps without a metric"
+                )
+        self.optimizer = optimizer
+        self._schedulers = list(schedulers)
+
+    def _take_back(self) -> None:
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, _ComposedLR):
+                scheduler._take_back()
+            else:
+                scheduler.last_epoch -= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer, the schedules as their own state dicts."""
+        return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues where the state dict was taken."""
+        kept = saved_list(state_dict, "_schedulers", len(self._schedulers))
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "_schedulers"})
+        for scheduler, state in zip(self._schedulers, kept, strict=True):
+            scheduler.load_state_dict(state)
+
+
+class SequentialLR(_ComposedLR):
     """One schedule after another, each starting anew at its milestone.
 
     Args:
@@ -27,8 +62,6 @@ class SequentialLR(LRScheduler):
             of milestones does not fit.
     """
 
-    _hidden = ("optimizer", "_schedulers")
-
     def __init__(
         self,
         optimizer: Optimizer,
@@ -40,13 +73,13 @@ class SequentialLR(LRScheduler):
             raise ArgumentError(
                 f"milestones: expected one fewer than schedulers, got {len(milestones)} and {len(schedulers)}"
             )
-        for number, scheduler in enumerate(schedulers):
-            if isinstance(scheduler, ReduceLROnPlateau) or scheduler.optimizer is not optimizer:
+        self._compose(schedulers, optimizer)
+        for number, scheduler in enumerate(schedulers[1:], 1):
+            if isinstance(scheduler, _ComposedLR):  # PyTorch's fails at the milestone
                 raise ArgumentError(
-                    f"schedulers[{number}]: expected a schedule of the same optimizer that steps without a metric"
+                    f"schedulers[{number}]: expected one that can start anew at its milestone, a simple schedule, "
+                    f"got {type(scheduler).__name__}"
                 )
-        self.optimizer = optimizer
-        self._schedulers = list(schedulers)
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         # Each of them made its first step when it was made: take the steps back, then begin with the first alone.
@@ -56,13 +89,6 @@ class SequentialLR(LRScheduler):
         first = self._schedulers[bisect_right(self._milestones, 0)]
         first._initial_step()
         self._last_lr = first.get_last_lr()
-
-    def _take_back(self) -> None:
-        for scheduler in self._schedulers:
-            if isinstance(scheduler, SequentialLR):
-                scheduler._take_back()
-            else:
-                scheduler.last_epoch -= 1
 
     def step(self, epoch: int | None = None) -> None:
         """Goes on by one epoch."""
@@ -75,15 +101,41 @@ class SequentialLR(LRScheduler):
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer, the schedules as their own state dicts."""
-        return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues where the state dict was taken."""
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "_schedulers"})
-        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
-            scheduler.load_state_dict(state)
+class ChainedScheduler(_ComposedLR):
+    r"""Several schedules at once: each step is a step of all, in their order, each on the rate that the last one left.
+
+    Schedules that multiply give the product of their factors, $\gamma_t = \gamma_0 \prod_k f_t^{(k)}$.
+
+    Args:
+        schedulers: The schedules, all of one optimizer.
+        optimizer: That optimizer; of the first schedule when None.
+
+    Raises:
+        ArgumentError: There are no schedules, or one belongs to another optimizer or is ReduceLROnPlateau.
+
+    Example:
+        >>> optimizer = nbdl.optim.SGD([nbdl.tensor([1.0], requires_grad=True)], lr=1.0)
+        >>> warm_up = nbdl.optim.lr_scheduler.ConstantLR(optimizer, factor=0.1, total_iters=2)
+        >>> decay = nbdl.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+        >>> schedule = nbdl.optim.lr_scheduler.ChainedScheduler([warm_up, decay])
+        >>> for epoch in range(2):
+        ...     schedule.step()
+        >>> schedule.get_last_lr()
+        [0.25]
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        if not isinstance(schedulers, (list, tuple)) or not schedulers:
+            raise ArgumentError(f"schedulers: expected a list of at least one schedule, got {schedulers!r}")
+        self._compose(schedulers, optimizer or getattr(schedulers[0], "optimizer", None))
+        self._last_lr = self._rates()
+
+    def step(self) -> None:  # type: ignore[override]
+        """Goes on by one epoch in every schedule."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = self._rates()
 
 
 class ReduceLROnPlateau(LRScheduler):

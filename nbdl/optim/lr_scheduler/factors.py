@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import types
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from nbdl.optim.lr_scheduler.base import LRScheduler
+from nbdl.optim.lr_scheduler.base import LRScheduler, attributes_of, saved_list
 from nbdl.optim.optimizer import Optimizer
 from nbdl.runtime.checks import check_int, check_number
-from nbdl.runtime.errors import ArgumentError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 
 
-class LambdaLR(LRScheduler):
-    r"""The rate by a function of t: $\gamma_t = f(t)\, \gamma_0$.
-
-    Args:
-        optimizer: The optimizer.
-        lr_lambda: f, or one for each group.
-        last_epoch: The number of steps already made; -1 for a new run.
-    """
+class _FunctionLR(LRScheduler):
+    """Base of schedules whose factor is the caller's function of t, or one function for each group."""
 
     _hidden = ("optimizer", "lr_lambdas")
 
@@ -38,22 +31,66 @@ class LambdaLR(LRScheduler):
             self.lr_lambdas = list(lr_lambda)
         else:
             self.lr_lambdas = [lr_lambda] * groups
+        for function in self.lr_lambdas:
+            if not callable(function):
+                raise ArgumentTypeError(f"lr_lambda: expected a function, got {type(function).__name__}")
         super().__init__(optimizer, last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer and plain functions; objects that are called give their attributes."""
+        return {**super().state_dict(), "lr_lambdas": [attributes_of(function) for function in self.lr_lambdas]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues where the state dict was taken."""
+        kept = saved_list(state_dict, "lr_lambdas", len(self.lr_lambdas))
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "lr_lambdas"})
+        for function, attributes in zip(self.lr_lambdas, kept, strict=True):
+            if attributes is not None:
+                function.__dict__.update(attributes)
+
+
+class LambdaLR(_FunctionLR):
+    r"""The rate by a function of t: $\gamma_t = f(t)\, \gamma_0$.
+
+    Args:
+        optimizer: The optimizer.
+        lr_lambda: f, or one for each group.
+        last_epoch: The number of steps already made; -1 for a new run.
+
+    Raises:
+        ArgumentError: There is another number of functions than of groups.
+        ArgumentTypeError: lr_lambda cannot be called.
+    """
 
     def get_lr(self) -> list[float]:
         return [base * function(self.last_epoch) for function, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer and plain functions; objects that are called give their attributes."""
-        kept = [None if isinstance(f, types.FunctionType) else dict(f.__dict__) for f in self.lr_lambdas]
-        return {**super().state_dict(), "lr_lambdas": kept}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues where the state dict was taken."""
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "lr_lambdas"})
-        for function, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
-            if attributes is not None:
-                function.__dict__.update(attributes)
+class MultiplicativeLR(_FunctionLR):
+    r"""The rate times a function of t, again at each step: $\gamma_t = f(t)\, \gamma_{t-1}$.
+
+    Args:
+        optimizer: The optimizer.
+        lr_lambda: f, or one for each group; it is first asked at t = 1.
+        last_epoch: The number of steps already made; -1 for a new run.
+
+    Raises:
+        ArgumentError: There is another number of functions than of groups.
+        ArgumentTypeError: lr_lambda cannot be called.
+
+    Example:
+        >>> optimizer = nbdl.optim.SGD([nbdl.tensor([1.0], requires_grad=True)], lr=1.0)
+        >>> schedule = nbdl.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda t: 1 / t)
+        >>> for epoch in range(4):
+        ...     schedule.step()
+        >>> round(24 * schedule.get_last_lr()[0], 6)
+        1.0
+    """
+
+    def get_lr(self) -> list[float]:
+        if self._is_initial:
+            return self._rates()
+        return [rate * function(self.last_epoch) for function, rate in zip(self.lr_lambdas, self._rates(), strict=True)]
 
 
 class StepLR(LRScheduler):
