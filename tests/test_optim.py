@@ -456,6 +456,28 @@ SCHEDULES = {
     "three phases": lambda module, o: module.OneCycleLR(
         o, [1.0, 2.0], epochs=5, steps_per_epoch=5, three_phase=True, anneal_strategy="linear", pct_start=0.2
     ),
+    "multiplied": lambda module, o: module.MultiplicativeLR(o, lambda t: 1 - 0.5**t),
+    "each multiplied": lambda module, o: module.MultiplicativeLR(o, (lambda t: 0.9, lambda t: 1 + 1 / t)),
+    "triangles": lambda module, o: module.CyclicLR(o, 0.01, [0.1, 0.4], 3, 2),
+    "lower triangles": lambda module, o: module.CyclicLR(
+        o, [0.01, 0.02], 0.3, 2.5, mode="triangular2", base_momentum=[0.7, 0.6], max_momentum=0.99
+    ),
+    "damped triangles": lambda module, o: module.CyclicLR(o, 0.0, 1.0, 4, 0, "exp_range", 0.9, cycle_momentum=False),
+    "scaled triangles": lambda module, o: module.CyclicLR(
+        o, 0.1, 1.0, 3, mode="none", scale_fn=lambda c: 1 / c, base_momentum=0.5
+    ),
+    "updates scaled": lambda module, o: module.CyclicLR(
+        o, 0.1, 1.0, 3, scale_fn=lambda t: 0.5 ** (t / 4), scale_mode="iterations"
+    ),
+    "chain": lambda module, o: module.ChainedScheduler(
+        [module.ConstantLR(o, 0.2, 5), module.MultiStepLR(o, [4, 9]), module.ExponentialLR(o, 0.9)]
+    ),
+    "chain in a sequence": lambda module, o: module.SequentialLR(
+        o, [module.ChainedScheduler([module.LinearLR(o), module.StepLR(o, 2)], o), module.ExponentialLR(o, 0.8)], [5]
+    ),
+    "sequence in a chain": lambda module, o: module.ChainedScheduler(
+        (module.SequentialLR(o, [module.LinearLR(o), module.StepLR(o, 2)], [4]), module.ExponentialLR(o, 0.9)), o
+    ),
     "sequence": lambda module, o: module.SequentialLR(
         o, [module.LinearLR(o, 0.1, 1, 4), module.CosineAnnealingLR(o, 6), module.ExponentialLR(o, 0.8)], [4, 10]
     ),
@@ -534,6 +556,85 @@ def test_wrong_schedules_are_refused():
         lr_scheduler.SequentialLR(optimizer, [schedule], [3])
     with pytest.raises(nbdl.ArgumentError, match=r"schedulers\[0\]"):
         lr_scheduler.SequentialLR(optim.SGD(parameters()), [schedule], [])
+    with pytest.raises(nbdl.ArgumentError, match=r"schedulers\[1\].*anew"):
+        lr_scheduler.SequentialLR(optimizer, [schedule, lr_scheduler.ChainedScheduler([schedule])], [3])
+    with pytest.raises(nbdl.ArgumentError, match="at least one schedule"):
+        lr_scheduler.ChainedScheduler([])
+    with pytest.raises(nbdl.ArgumentError, match=r"schedulers\[1\]"):
+        lr_scheduler.ChainedScheduler([schedule, lr_scheduler.ReduceLROnPlateau(optimizer)])
+    with pytest.raises(nbdl.ArgumentError, match=r"schedulers\[0\]"):
+        lr_scheduler.ChainedScheduler([schedule], optim.SGD(parameters()))
+    for kind in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR):
+        with pytest.raises(nbdl.ArgumentTypeError, match="lr_lambda"):
+            kind(optimizer, 0.5)
+        with pytest.raises(nbdl.ArgumentError, match="lr_lambda: expected 2"):
+            kind(optimizer, [abs])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"base_lr": -0.1}, "base_lr"),
+        ({"max_lr": [0.1, 0.2, 0.3]}, "max_lr: expected 2"),
+        ({"step_size_up": 0}, "step_size_up"),
+        ({"step_size_down": -1}, "step_size_down"),
+        ({"mode": "square"}, "mode"),
+        ({"gamma": math.nan}, "gamma"),
+        ({"scale_fn": 1.0}, "scale_fn"),
+        ({"scale_mode": "epochs"}, "scale_mode"),
+        ({"base_momentum": -1}, "base_momentum"),
+        ({"max_momentum": math.inf}, "max_momentum"),
+    ],
+)
+def test_wrong_cycles_are_refused(options, named):
+    optimizer, _ = scheduled()
+    rates = [group["lr"] for group in optimizer.param_groups]
+    with pytest.raises((nbdl.ArgumentError, nbdl.ArgumentTypeError), match=named):
+        lr_scheduler.CyclicLR(optimizer, **({"base_lr": 0.1, "max_lr": 1.0} | options))
+    assert [group["lr"] for group in optimizer.param_groups] == rates
+    with pytest.raises(nbdl.ArgumentError, match="cycle_momentum"):
+        lr_scheduler.CyclicLR(optim.Adagrad(parameters()), 0.1, 1.0)
+
+
+class Decay:
+    """A function with a state of its own, which belongs to the state dict."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, t):
+        return self.rate**t
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o, f: lr_scheduler.MultiplicativeLR(o, f),
+        lambda o, f: lr_scheduler.LambdaLR(o, [f, abs]),
+        lambda o, f: lr_scheduler.CyclicLR(o, 0.1, 1.0, 2, scale_fn=f),
+        lambda o, f: lr_scheduler.ChainedScheduler([lr_scheduler.MultiplicativeLR(o, f)]),
+    ],
+)
+def test_states_hold_those_of_functions_that_are_objects(make):
+    schedule, other = make(scheduled()[0], Decay(0.25)), make(scheduled()[0], Decay(0.75))
+    other.load_state_dict(copy.deepcopy(schedule.state_dict()))
+    for _ in range(3):
+        schedule.step()
+        other.step()
+    assert other.get_last_lr() == pytest.approx(schedule.get_last_lr(), rel=1e-13)
+
+
+def test_wrong_states_are_refused():
+    optimizer, schedule = scheduled()
+    chain, multiplied = lr_scheduler.ChainedScheduler([schedule]), lr_scheduler.MultiplicativeLR(optimizer, abs)
+    for whole, name in ((chain, "_schedulers"), (multiplied, "lr_lambdas")):
+        state = whole.state_dict()
+        for wrong in ({}, {name: []}, {name: 3}):
+            with pytest.raises(nbdl.StateError, match=name):
+                whole.load_state_dict(wrong)
+        with pytest.raises(nbdl.ArgumentTypeError, match="state_dict"):
+            whole.load_state_dict(3)
+        assert whole.state_dict() == state
 
 
 # ---------------------------------------------------------------- PyTorch
@@ -585,6 +686,7 @@ class TestParity:
         }
         return {"state": turned, "param_groups": state["param_groups"]}
 
+    @pytest.mark.filterwarnings("ignore:Detected call of")  # by PyTorch's own start of a chain in a sequence
     @pytest.mark.parametrize("name", SCHEDULES)
     @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
     def test_schedules(self, name, optimizer):

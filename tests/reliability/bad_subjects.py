@@ -483,7 +483,8 @@ def optimizers() -> list[Subject]:
     )
     good: dict[str, dict[str, Any]] = {
         "ConstantLR": {}, "CosineAnnealingLR": {"T_max": 5}, "CosineAnnealingWarmRestarts": {"T_0": 3},
-        "ExponentialLR": {"gamma": 0.9}, "LambdaLR": {"lr_lambda": abs}, "LinearLR": {},
+        "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1}, "ExponentialLR": {"gamma": 0.9},
+        "MultiplicativeLR": {"lr_lambda": abs}, "LambdaLR": {"lr_lambda": abs}, "LinearLR": {},
         "MultiStepLR": {"milestones": [1, 2]}, "OneCycleLR": {"max_lr": 0.1, "total_steps": 10},
         "PolynomialLR": {}, "ReduceLROnPlateau": {}, "StepLR": {"step_size": 2},
     }  # fmt: skip

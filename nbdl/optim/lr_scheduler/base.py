@@ -104,7 +104,7 @@ def for_groups(name: str, value: float | Sequence[float], optimizer: Optimizer) 
 
 
 def attributes_of(function: Callable[..., Any] | None) -> dict[str, Any] | None:
-    """What a state dict keeps of a function: the attributes of an object that is called; nothing of a plain function."""
+    """What a state dict keeps of a function: the attributes of an object that is called, nothing of plain ones."""
     if isinstance(function, FunctionType) or not hasattr(function, "__dict__"):
         return None
     return dict(function.__dict__)

@@ -19,14 +19,15 @@ class _ComposedLR(LRScheduler):
     _hidden = ("optimizer", "_schedulers")
     _schedulers: list[LRScheduler]
 
-    def _compose(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
+    def _compose(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
+        optimizer = getattr(schedulers[0], "optimizer", None) if optimizer is None else optimizer
         for number, scheduler in enumerate(schedulers):
             of_another_kind = not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau)
             if of_another_kind or scheduler.optimizer is not optimizer:
                 raise ArgumentError(
                     f"schedulers[{number}]: expected a schedule of the same optimizer that steps without a metric"
                 )
-        self.optimizer = optimizer
+        self.optimizer = schedulers[0].optimizer
         self._schedulers = list(schedulers)
 
     def _take_back(self) -> None:
@@ -58,8 +59,8 @@ class SequentialLR(_ComposedLR):
         last_epoch: The number of steps already made; -1 for a new run.
 
     Raises:
-        ArgumentError: There are no schedules, one belongs to another optimizer or is ReduceLROnPlateau, or the number
-            of milestones does not fit.
+        ArgumentError: There are no schedules, one belongs to another optimizer or is ReduceLROnPlateau, one after the
+            first is made of schedules itself, or the number of milestones does not fit.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class ChainedScheduler(_ComposedLR):
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not isinstance(schedulers, (list, tuple)) or not schedulers:
             raise ArgumentError(f"schedulers: expected a list of at least one schedule, got {schedulers!r}")
-        self._compose(schedulers, optimizer or getattr(schedulers[0], "optimizer", None))
+        self._compose(schedulers, optimizer)
         self._last_lr = self._rates()
 
     def step(self) -> None:  # type: ignore[override]

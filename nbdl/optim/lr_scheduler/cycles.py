@@ -1,15 +1,15 @@
-"""Schedules that go along a cosine, once, again and again, or up and down."""
+"""Schedules that go down along a cosine, or up and down, once or again and again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from nbdl.optim.lr_scheduler.base import LRScheduler, for_groups
+from nbdl.optim.lr_scheduler.base import LRScheduler, attributes_of, for_groups
 from nbdl.optim.optimizer import Optimizer
 from nbdl.runtime.checks import check_choice, check_int, check_number
-from nbdl.runtime.errors import ArgumentError
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -92,7 +92,152 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set(self.get_lr())
 
 
-class OneCycleLR(LRScheduler):
+class _MomentumCycle(LRScheduler):
+    """Base of schedules that move the momentum, or Adam's beta1, against the rate."""
+
+    def _choose_momentum(self, optimizer: Optimizer, cycle_momentum: bool) -> None:
+        self.cycle_momentum = cycle_momentum
+        self.use_beta1 = "betas" in optimizer.defaults
+        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
+            raise ArgumentError("cycle_momentum: the optimizer has neither momentum nor betas; pass False")
+
+    def _set_momentum(self, group: dict[str, Any], value: float) -> None:
+        if self.use_beta1:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group["momentum"] = value
+
+    def _start_momentum(self, optimizer: Optimizer, low: Sequence[float], high: Sequence[float]) -> None:
+        for number, group in enumerate(optimizer.param_groups):
+            self._set_momentum(group, high[number])
+            group["max_momentum"], group["base_momentum"] = high[number], low[number]
+
+
+class CyclicLR(_MomentumCycle):
+    r"""Up from base_lr to max_lr and down again, in straight lines, over and over; call it after each update.
+
+    With $T$ the updates of a cycle, $c = \lfloor 1 + t / T \rfloor$ its number and $h_t$ the height in it, which rises
+    from 0 to 1 and falls to 0,
+
+    $$\gamma_t = \gamma_{\text{base}} + (\gamma_{\max} - \gamma_{\text{base}})\, h_t\, s$$
+
+    where $s$ is 1 ("triangular"), $2^{1 - c}$ ("triangular2"), $g^t$ ("exp_range"), or scale_fn of $c$ or $t$. The
+    momentum is $\mu_{\max} - (\mu_{\max} - \mu_{\text{base}})\, h_t\, s$.
+
+    Args:
+        optimizer: The optimizer.
+        base_lr: The lowest rate, or one for each group.
+        max_lr: The highest rate, or one for each group.
+        step_size_up: Updates of a rise.
+        step_size_down: Updates of a fall; those of a rise when None.
+        mode: "triangular", "triangular2" or "exp_range"; without meaning when scale_fn is given.
+        gamma: g of "exp_range".
+        scale_fn: A function of one number for s.
+        scale_mode: What scale_fn is asked with: "cycle" for c, from 1, or "iterations" for t, from 0.
+        cycle_momentum: Whether the momentum (or beta1) falls and rises too.
+        base_momentum: The lowest momentum, or one for each group.
+        max_momentum: The highest momentum, or one for each group.
+        last_epoch: The number of steps already made; -1 for a new run.
+
+    Raises:
+        ArgumentError: A number is out of range, a list has not one number for each group, the mode is unknown, or the
+            optimizer has no momentum to cycle.
+        ArgumentTypeError: scale_fn cannot be called.
+
+    Example:
+        >>> optimizer = nbdl.optim.SGD([nbdl.tensor([1.0], requires_grad=True)], lr=1.0)
+        >>> schedule = nbdl.optim.lr_scheduler.CyclicLR(optimizer, 1.0, 3.0, step_size_up=2)
+        >>> rates = []
+        >>> for update in range(5):
+        ...     rates += schedule.get_last_lr()
+        ...     schedule.step()
+        >>> rates
+        [1.0, 2.0, 3.0, 2.0, 1.0]
+
+    Source:
+        Smith (2017), "Cyclical learning rates for training neural networks", section 3.
+    """
+
+    _hidden = ("optimizer", "_scale_fn_custom")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: float = 2000,
+        step_size_down: float | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        lowest, self.max_lrs, self.base_momentums, self.max_momentums = (
+            [check_number(name, number, 0) for number in for_groups(name, value, optimizer)]
+            for name, value in (
+                ("base_lr", base_lr),
+                ("max_lr", max_lr),
+                ("base_momentum", base_momentum),
+                ("max_momentum", max_momentum),
+            )
+        )
+        up = float(check_number("step_size_up", step_size_up, 0, open_low=True))
+        down = up if step_size_down is None else float(check_number("step_size_down", step_size_down, 0))
+        self.total_size, self.step_ratio = up + down, up / (up + down)
+        if not (scale_fn is None or callable(scale_fn)):
+            raise ArgumentTypeError(f"scale_fn: expected a function or None, got {type(scale_fn).__name__}")
+        self._scale_fn_custom = scale_fn
+        self.mode = mode if scale_fn else check_choice("mode", mode, ("triangular", "triangular2", "exp_range"))
+        self.gamma = check_number("gamma", gamma)
+        self.scale_mode = check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
+        if scale_fn is None:
+            self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self._choose_momentum(optimizer, cycle_momentum)
+        if last_epoch == -1:
+            for group, rate in zip(optimizer.param_groups, lowest, strict=True):
+                group["lr"] = rate
+            if cycle_momentum:
+                self._start_momentum(optimizer, self.base_momentums, self.max_momentums)
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = lowest
+
+    def scale_fn(self, x: float) -> float:
+        """s of the cycle or update number x."""
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
+        if self.mode == "triangular":
+            return 1.0
+        return 1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x
+
+    def get_lr(self) -> list[float]:
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        part = 1.0 + self.last_epoch / self.total_size - cycle
+        height = part / self.step_ratio if part <= self.step_ratio else (part - 1) / (self.step_ratio - 1)
+        scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            limits = zip(self.base_momentums, self.max_momentums, strict=True)
+            for group, (low, high) in zip(self.optimizer.param_groups, limits, strict=True):
+                self._set_momentum(group, high - (high - low) * height * scale)
+        return [low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer and a plain function as scale_fn; an object that is called gives attributes."""
+        return {**super().state_dict(), "_scale_fn_custom": attributes_of(self._scale_fn_custom)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues where the state dict was taken."""
+        state = dict(state_dict)
+        attributes = state.pop("_scale_fn_custom", None)
+        super().load_state_dict(state)
+        if attributes is not None:
+            self._scale_fn_custom.__dict__.update(attributes)
+
+
+class OneCycleLR(_MomentumCycle):
     """One rise to max_lr and a fall far below the start, the momentum the other way round; call it after each update.
 
     Args:
@@ -156,10 +301,7 @@ class OneCycleLR(LRScheduler):
                 (rise, "initial_lr", "max_lr", *up),
                 (self.total_steps - 1, "max_lr", "min_lr", *down),
             ]
-        self.cycle_momentum = cycle_momentum
-        self.use_beta1 = "betas" in optimizer.defaults
-        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
-            raise ArgumentError("cycle_momentum: the optimizer has neither momentum nor betas; pass False")
+        self._choose_momentum(optimizer, cycle_momentum)
         if last_epoch == -1:
             highest = [check_number("max_lr", rate, 0) for rate in for_groups("max_lr", max_lr, optimizer)]
             check_number("div_factor", div_factor, 0, open_low=True)
@@ -172,16 +314,9 @@ class OneCycleLR(LRScheduler):
                 group["initial_lr"] = highest[number] / div_factor
                 group["max_lr"] = highest[number]
                 group["min_lr"] = group["initial_lr"] / final_div_factor
-                if cycle_momentum:
-                    self._set_momentum(group, high[number])
-                    group["max_momentum"], group["base_momentum"] = high[number], low[number]
+            if cycle_momentum:
+                self._start_momentum(optimizer, low, high)
         super().__init__(optimizer, last_epoch)
-
-    def _set_momentum(self, group: dict[str, Any], value: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
 
     def _between(self, start: float, end: float, part: float) -> float:
         if self.anneal_strategy == "cos":
