@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ _METHOD = """\
 Each case runs in two processes, one with nbdl and one with PyTorch, a block of at least 20 steps each in turn.
 A block's time is the median of its steps, a case's time the median of its blocks. The ratio is PyTorch's time divided
 by nbdl's, the median over neighbouring blocks, with the smallest and largest in parentheses: above 1 nbdl is faster.
-PyTorch uses its fused optimizers. Repeat with `make bench`.
+Cases whose blocks take more than two seconds have three blocks, all others nine. MiB is the peak of the whole process,
+Python and the library included. PyTorch uses its fused optimizers. Repeat with `make bench`.
 """
 
 
@@ -50,8 +52,6 @@ NOTES = "## In a web page"
 
 def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow]) -> None:
     """Writes the file from the rows of `benchmarks.__main__` and of `benchmarks.start`."""
-    from benchmarks.__main__ import geometric_mean
-
     lines = [
         "# Benchmark results",
         "",
@@ -62,18 +62,22 @@ def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow]) ->
     for topic in dict.fromkeys(row.topic for row in rows):
         module = importlib.import_module(f"benchmarks.cases.{topic}")
         lines += [f"## {topic}", "", (module.__doc__ or "").strip(), ""]
-        lines += ["| case | threads | nbdl | PyTorch | ratio |", "|---|---|---|---|---|"]
+        lines += [
+            "| case | threads | nbdl | PyTorch | ratio | nbdl MiB | PyTorch MiB |",
+            "|---|---|---|---|---|---|---|",
+        ]
         mine = [row for row in rows if row.topic == topic]
         for row in mine:
             lines.append(
                 f"| {row.case} | {row.threads} | {row.nbdl:.1f} us | {row.torch:.1f} us "
-                f"| **{row.ratio:.2f}** ({row.low:.2f} to {row.high:.2f}) |"
+                f"| **{row.ratio:.2f}** ({row.low:.2f} to {row.high:.2f}) "
+                f"| {row.nbdl_peak:.0f} | {row.torch_peak:.0f} |"
             )
         for threads in dict.fromkeys(row.threads for row in mine):
             ratios = [row.ratio for row in mine if row.threads == threads]
             if len(ratios) > 1:
-                mean, lost = geometric_mean(ratios), sum(ratio < 1 for ratio in ratios)
-                lines.append(f"| geometric mean of {len(ratios)} | {threads} | | | **{mean:.2f}**, {lost} lost |")
+                mean, lost = statistics.geometric_mean(ratios), sum(ratio < 1 for ratio in ratios)
+                lines.append(f"| geometric mean of {len(ratios)} | {threads} | | | **{mean:.2f}**, {lost} lost | | |")
         lines.append("")
     lines += ["## Start and memory", "", "| what | nbdl | PyTorch | ratio |", "|---|---|---|---|"]
     for row in start:
@@ -83,3 +87,20 @@ def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow]) ->
     old = path.read_text(encoding="utf-8") if path.exists() else ""
     lines += ["", old[old.index(NOTES) :] if NOTES in old else ""]
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+SUMMARY = "<!-- speed -->"
+"""Stands above and below the table of the README."""
+
+
+def write_summary(path: Path, rows: Sequence[Any]) -> None:
+    """Writes the geometric mean of each topic's ratios between the marks of the README."""
+    lines = ["", "| PyTorch's time by nbdl's | cases | 1 thread | 2 threads | lost |", "|---|---|---|---|---|"]
+    for topic in dict.fromkeys(row.topic for row in rows):
+        mine = [row for row in rows if row.topic == topic]
+        means = [statistics.geometric_mean(row.ratio for row in mine if row.threads == threads) for threads in (1, 2)]
+        lost = sum(row.ratio < 1 for row in mine)
+        name = topic.replace("_", " ")
+        lines.append(f"| {name} | {len(mine) // 2} | {means[0]:.2f} | {means[1]:.2f} | {lost} of {len(mine)} |")
+    before, _, after = path.read_text(encoding="utf-8").split(SUMMARY)
+    path.write_text(SUMMARY.join([before, "\n".join([*lines, "", ""]), after]), encoding="utf-8")
