@@ -1,5 +1,6 @@
 """What the pages about the inside show and cannot compute when the site is built."""
 
+import importlib
 import json
 import re
 import sys
@@ -24,6 +25,26 @@ def test_shown_ptx_is_what_the_compiler_makes(monkeypatch):
     text = compile_to_ptx(cuda_sum.row_sums.py_func, (float32[:, ::1], float32[::1]), (8, 0))
     stored = (EXAMPLES / "row_sums.ptx").read_text(encoding="utf-8")
     assert _body(text) == _body(stored)
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("example", ["log_cosh", "generalized_mean"])
+def test_kernels_to_copy_calculate_in_float32(example, monkeypatch):
+    """What the pages offer as a pattern: an integer or a literal among float32 numbers makes float64 of them."""
+    from numba import float32
+
+    from nbdl.runtime.cuda.compiler import compile_to_ptx
+    from nbdl.runtime.jit import CudaFunction
+
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module(example)
+    kernels = [kernel.py_func for kernel in vars(module).values() if isinstance(kernel, CudaFunction)]
+    assert len(kernels) == 2
+    for kernel in kernels:
+        names = kernel.__code__.co_varnames[: kernel.__code__.co_argcount]
+        matrices = ("x", "dx") if example == "generalized_mean" else ()
+        types = tuple(float32[:, ::1] if name in matrices else float32[::1] for name in names)
+        assert ".f64" not in compile_to_ptx(kernel, types, (8, 0)), kernel.__name__
 
 
 def _body(text: str) -> str:

@@ -12,20 +12,19 @@ def generalized_mean_reference(x, p):
 # --8<-- [end:reference]
 
 # --8<-- [start:kernels]
-import math
-
 from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.vecmath import exp, log
 
 
 @scalar
 def power_sums(x, n, p):
     """The means of x^p and of x^p log x over row n."""
-    total, logs = x[n, 0] * 0, x[n, 0] * 0
+    total, logs, count = x.dtype.type(0), x.dtype.type(0), x.dtype.type(x.shape[1])
     for d in range(x.shape[1]):
-        power = math.exp(p[0] * math.log(x[n, d]))
+        power = exp(p[0] * log(x[n, d]))
         total += power
-        logs += power * math.log(x[n, d])
-    return total / x.shape[1], logs / x.shape[1]
+        logs += power * log(x[n, d])
+    return total / count, logs / count
 
 
 @cpu_kernel
@@ -33,7 +32,7 @@ def _forward_cpu(x, p, y, start, stop):
     """x [N, D], p [1] -> y [N]. One task a row."""
     for n in range(start, stop):
         mean, _ = power_sums(x, n, p)
-        y[n] = math.exp(math.log(mean) / p[0])
+        y[n] = exp(log(mean) / p[0])
 
 
 @cuda_kernel
@@ -42,7 +41,7 @@ def _forward_cuda(x, p, y):
     n = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if n < x.shape[0]:
         mean, _ = power_sums(x, n, p)
-        y[n] = math.exp(math.log(mean) / p[0])
+        y[n] = exp(log(mean) / p[0])
 
 
 @cpu_kernel
@@ -51,9 +50,9 @@ def _backward_cpu(dy, x, p, y, dx, dp, start, stop):
     for n in range(start, stop):
         mean, logs = power_sums(x, n, p)
         for d in range(x.shape[1]):
-            power = math.exp((p[0] - 1) * math.log(x[n, d]))
-            dx[n, d] = dy[n] * y[n] * power / (mean * x.shape[1])
-        dp[n] = dy[n] * y[n] * (logs / (p[0] * mean) - math.log(mean) / (p[0] * p[0]))
+            power = exp(p[0] * log(x[n, d])) / x[n, d]
+            dx[n, d] = dy[n] * y[n] * power / (mean * x.dtype.type(x.shape[1]))
+        dp[n] = dy[n] * y[n] * (logs / (p[0] * mean) - log(mean) / (p[0] * p[0]))
 
 
 @cuda_kernel
@@ -63,9 +62,9 @@ def _backward_cuda(dy, x, p, y, dx, dp):
     if n < x.shape[0]:
         mean, logs = power_sums(x, n, p)
         for d in range(x.shape[1]):
-            power = math.exp((p[0] - 1) * math.log(x[n, d]))
-            dx[n, d] = dy[n] * y[n] * power / (mean * x.shape[1])
-        dp[n] = dy[n] * y[n] * (logs / (p[0] * mean) - math.log(mean) / (p[0] * p[0]))
+            power = exp(p[0] * log(x[n, d])) / x[n, d]
+            dx[n, d] = dy[n] * y[n] * power / (mean * x.dtype.type(x.shape[1]))
+        dp[n] = dy[n] * y[n] * (logs / (p[0] * mean) - log(mean) / (p[0] * p[0]))
 
 
 forward = Kernel(

@@ -1,21 +1,22 @@
 """An operation of one's own: y = log cosh x, quadratic near zero and linear far away."""
 
 # --8<-- [start:scalar]
-import math
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.vecmath import exp, log1p, tanh
 
-from nbdl.runtime.jit import Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+LOG_2 = 0.6931471805599453
 
 
 @scalar
 def log_cosh_value(x):
     """log cosh x = |x| + log(1 + e^(-2|x|)) - log 2, which cannot overflow."""
-    return abs(x) + math.log1p(math.exp(-2 * abs(x))) - math.log(2)
+    return abs(x) + log1p(exp(type(x)(-2) * abs(x))) - type(x)(LOG_2)
 
 
 @scalar
 def log_cosh_slope(x):
     """Its derivative, tanh x."""
-    return math.tanh(x)
+    return tanh(x)
 
 
 # --8<-- [end:scalar]
@@ -30,7 +31,7 @@ def _log_cosh_forward_cpu(x, y, start, stop):
 @cuda_kernel
 def _log_cosh_forward_cuda(x, y):
     """As the CPU twin. One thread an element."""
-    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if i < x.shape[0]:
         y[i] = log_cosh_value(x[i])
 
@@ -45,7 +46,7 @@ def _log_cosh_backward_cpu(dy, x, dx, start, stop):
 @cuda_kernel
 def _log_cosh_backward_cuda(dy, x, dx):
     """As the CPU twin. One thread an element."""
-    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
     if i < x.shape[0]:
         dx[i] = dy[i] * log_cosh_slope(x[i])
 
@@ -55,7 +56,7 @@ def elements(x, *_):
 
 
 def blocks(x, *_):
-    return -(-x.shape[0] // 128)
+    return max(1, -(-x.shape[0] // BLOCK))
 
 
 log_cosh_forward = Kernel(
@@ -68,6 +69,7 @@ log_cosh_backward = Kernel(
 # --8<-- [end:kernels]
 # --8<-- [start:op]
 from nbdl.autograd import Op
+from nbdl.runtime.checks import check_float
 
 
 class LogCoshOp(Op):
@@ -87,6 +89,7 @@ class LogCoshOp(Op):
 
 
 def log_cosh(x):
+    check_float("x", x)
     return LogCoshOp.apply(x)
 
 
