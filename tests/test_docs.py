@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nbdl import data, models, nn, ops
+import nbdl
+from nbdl import cuda, data, explain, export, interop, models, nn, ops, optim, profiling, testing, train
 from nbdl.testing.specs import all_specs
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +26,10 @@ EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(DOCS.glob("??/**/*.md"))
 SECTION = re.compile(r"# --8<-- \[(start|end):([\w-]+)\]")
 INCLUDE = re.compile(r'--8<-- "([\w./-]+):([\w-]+)"')
+PACKAGES = (
+    *(cuda, data, explain, export, interop, models, nn, nn.utils),
+    *(optim, optim.lr_scheduler, profiling, testing, train),
+)
 
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -204,10 +209,18 @@ def test_a_drawing_is_short_and_says_the_same() -> None:
 def test_the_reference_has_everything_public(site: dict[Path, Page], language: str) -> None:
     reference = SITE / language / "reference"
     anchors = set().union(*(page.anchors for path, page in site.items() if path.is_relative_to(reference)))
-    for package in (data, models, nn):
-        public = [name for name in package.__all__ if callable(getattr(package, name))]
-        missing = [name for name in public if f"{package.__name__}.{name}" not in anchors]
+    for package in PACKAGES:
+        public = {name: getattr(package, name) for name in package.__all__}
+        missing = [
+            name
+            for name, thing in public.items()
+            if callable(thing)
+            and anchors.isdisjoint((f"{package.__name__}.{name}", f"{thing.__module__}.{thing.__qualname__}"))
+        ]
         assert not missing, package.__name__
+    named = {anchor.rpartition(".")[2] for anchor in anchors}
+    things = [thing for name, thing in vars(nbdl).items() if not name.startswith("_")]
+    assert not {thing.__name__ for thing in things if inspect.isfunction(thing) or inspect.isclass(thing)} - named
     functions = {
         f"{function.__module__}.{function.__name__}"
         for name, function in vars(ops).items()
