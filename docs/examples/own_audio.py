@@ -118,6 +118,22 @@ for path in sounds.paths[::45]:
     print(f"{path.parent.name}/{path.name} is {word} with {chance:.3f}")
 # --8<-- [end:predict]
 
+# --8<-- [start:keep]
+described = {"classes": list(sounds.classes), "bands": 40, "per_band": False}
+nbdl.save({"weights": model.state_dict(), **described}, root.parent / "vowels.safetensors")
+
+kept = nbdl.load(root.parent / "vowels.safetensors")
+again = models.RecurrentClassifier(kept["bands"], 32, len(kept["classes"]), kind="gru")
+again.load_state_dict(kept["weights"])
+again.eval()
+features = data.read_spectrogram(path, kept["bands"], kept["per_band"])
+with nbdl.no_grad():
+    scores = again(nbdl.tensor(features[None]), nbdl.tensor([len(features)]))
+answer = scores.numpy().argmax()
+print(f"{path.parent.name}/{path.name} is {kept['classes'][answer]}")
+# --8<-- [end:keep]
+assert kept["classes"][answer] == word
+
 # --8<-- [start:stranger]
 voices = np.array([path.name.split("_")[0] for path in sounds.paths])
 for voice in VOICES:

@@ -108,6 +108,22 @@ for row in test.indices[::90]:
     print(f"{path.parent.name}/{path.name} is {name} with {chance:.3f}")
 # --8<-- [end:predict]
 
+# --8<-- [start:keep]
+file = root.parent / "digits.safetensors"
+described = {"classes": list(images.classes), "size": 16, "channels": 1}
+nbdl.save({"weights": model.state_dict(), **described}, file)
+
+kept = nbdl.load(file)
+again = network()
+again.load_state_dict(kept["weights"])
+again.eval()
+image = data.read_image(path, kept["size"], kept["channels"])
+with nbdl.no_grad():
+    answer = again(nbdl.tensor(image[None])).numpy().argmax()
+print(f"{path.parent.name}/{path.name} is {kept['classes'][answer]}")
+# --8<-- [end:keep]
+assert kept["classes"][answer] == name
+
 # --8<-- [start:wrong]
 trainer = train.Trainer(model, None, None, nn.CrossEntropyLoss())
 scores = trainer.predict(data.DataLoader(test, batch_size=128))

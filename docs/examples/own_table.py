@@ -20,6 +20,19 @@ print(header[:60], "...", header[-16:])
 print(first)
 # --8<-- [end:file]
 
+# --8<-- [start:command]
+import contextlib
+import io
+
+from nbdl.cli import main
+
+with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.chdir(folder):
+    main(["train", "mlp-csv", "--data", "wine.csv", "--target", "cultivar"])
+lines = said.getvalue().strip().splitlines()
+print(*lines[:12], "  ...", *lines[-7:], sep="\n")
+# --8<-- [end:command]
+assert float(lines[-1].removeprefix("test_accuracy=")) > 0.9
+
 # --8<-- [start:read]
 from nbdl import data
 
@@ -76,6 +89,21 @@ for row, chances in zip(rows, probabilities, strict=True):
     answer = table.classes[chances.argmax()]
     print(f"{answer} with {chances.max():.3f}, in truth {row['cultivar']}")
 # --8<-- [end:predict]
+
+# --8<-- [start:recipe]
+import json
+
+settings = json.loads((folder / "runs/mlp-csv/result.json").read_text())["settings"]
+its_split = table.split(settings["test_fraction"], settings["seed"])
+its_model = models.MLP(len(table.feature_names), settings["hidden"], len(table.classes))
+its_model.load_state_dict(nbdl.load(folder / "runs/mlp-csv/model.safetensors"))
+its_model.eval()
+scaled = its_split.input_scale.apply(table.encode(rows))
+with nbdl.no_grad():
+    answers = its_model(nbdl.tensor(scaled)).numpy().argmax(axis=1)
+print("the command's network:", ", ".join(table.classes[answer] for answer in answers))
+# --8<-- [end:recipe]
+assert [table.classes[answer] for answer in answers] == [row["cultivar"] for row in rows]
 
 # --8<-- [start:keep]
 nbdl.save(
