@@ -10,6 +10,7 @@ const WORDS = wordsOf({
 });
 const SIDE = 8, STEPS = 5;
 const DIGITS = [...Array(10).keys()];
+const EXAMPLE = [[1, 2], [1, 3], [1, 4], [2, 5], [3, 5], [4, 4], [5, 3], [6, 2], [6, 3], [6, 4], [6, 5]]; // a two
 
 class Reader {
   constructor(place, model) {
@@ -21,7 +22,16 @@ class Reader {
       button(WORDS.reset, () => { this.model.reset(); this.read(); }), element("span", { textContent: `${WORDS.teach} ` }), ...teach);
     place.replaceChildren(element("p", { textContent: WORDS.help }),
       element("div", { className: "nb-digit-body" }, this.drawing.node, this.shares.node), buttons);
-    this.read();
+    for (const [y, x] of EXAMPLE) this.drawing.paint(y * SIDE + x);
+    this.untouched = true;
+    this.drawing.node.addEventListener("pointerdown", () => this.begin(), true);
+    this.drawing.node.addEventListener("keydown", (event) => { if (event.key === " ") this.begin(); }, true);
+  }
+
+  // The reader's first stroke wipes the example away.
+  begin() {
+    if (this.untouched) this.drawing.clear();
+    this.untouched = false;
   }
 
   learn(digit) {
