@@ -39,6 +39,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             "relu", "leaky_relu" or "selu".
         param: The negative slope of "leaky_relu"; 0.01 when None.
 
+    Returns:
+        The factor, a float.
+
     Raises:
         ArgumentError: The nonlinearity has no known gain.
 
@@ -54,7 +57,21 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """Fan in and fan out of a weight [out, in, *kernel]: inputs to, and outputs from, one unit."""
+    """Fan in and fan out of a weight: inputs to, and outputs from, one unit.
+
+    Args:
+        tensor: [out, in, *kernel], at least 2 dimensions.
+
+    Returns:
+        Fan in, in times the size of the kernel, and fan out, out times the size of the kernel.
+
+    Raises:
+        ShapeError: Fewer than 2 dimensions.
+
+    Example:
+        >>> nbdl.nn.init.fans(nbdl.zeros(16, 8, 3, 3))
+        (72, 144)
+    """
     if tensor.ndim < 2:
         raise ShapeError(f"tensor: fan in and fan out need at least 2 dimensions, got shape {list(tensor.shape)}")
     field = math.prod(tensor.shape[2:])
@@ -65,22 +82,61 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fills the tensor with a value."""
+    """Fills the tensor with a value.
+
+    Args:
+        tensor: Any shape and dtype.
+        val: A finite number.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ArgumentError: The value is not finite.
+
+    Example:
+        >>> nbdl.nn.init.constant_(nbdl.empty(3), 0.5)
+        tensor([0.5000, 0.5000, 0.5000])
+    """
     return _write(tensor, np.full(tensor.shape, check_number("val", val)))
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fills the tensor with 1."""
+    """Fills the tensor with 1.
+
+    Args:
+        tensor: Any shape and dtype.
+
+    Returns:
+        The tensor.
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fills the tensor with 0."""
+    """Fills the tensor with 0.
+
+    Args:
+        tensor: Any shape and dtype.
+
+    Returns:
+        The tensor.
+    """
     return constant_(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Fills a matrix with the identity: as many inputs as possible pass unchanged."""
+    """Fills a matrix with the identity: as many inputs as possible pass unchanged.
+
+    Args:
+        tensor: [out, in].
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ShapeError: It does not have 2 dimensions.
+    """
     if tensor.ndim != 2:
         raise ShapeError(f"tensor: expected 2 dimensions, got shape {list(tensor.shape)}")
     return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -91,7 +147,14 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
     Args:
         tensor: A weight of 3, 4 or 5 dimensions.
-        groups: Groups of the convolution; divides the output channels.
+        groups: Groups of the convolution; divides the output channels. Default: 1.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ShapeError: It does not have 3, 4 or 5 dimensions.
+        ArgumentError: The groups do not divide the output channels.
     """
     if tensor.ndim not in (3, 4, 5):
         raise ShapeError(f"tensor: expected 3, 4 or 5 dimensions, got shape {list(tensor.shape)}")
@@ -111,7 +174,21 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fills the tensor with values uniformly distributed in [a, b)."""
+    r"""Fills the tensor with values uniformly distributed in $[a, b)$.
+
+    Args:
+        tensor: Any shape, float32 or float64.
+        a: The lowest value. Default: 0.
+        b: The bound above, at least a. Default: 1.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        DTypeError: The tensor is not float32 or float64.
+        ArgumentError: A bound is not finite, or b is less than a.
+    """
     check_float("tensor", tensor)
     check_number("a", a)
     check_number("b", b, low=a)
@@ -119,7 +196,21 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fills the tensor with normally distributed values."""
+    """Fills the tensor with normally distributed values.
+
+    Args:
+        tensor: Any shape, float32 or float64.
+        mean: Default: 0.
+        std: Standard deviation, at least 0. Default: 1.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        DTypeError: The tensor is not float32 or float64.
+        ArgumentError: A number is not finite, or the standard deviation is negative.
+    """
     check_float("tensor", tensor)
     check_number("mean", mean)
     check_number("std", std, low=0)
@@ -134,7 +225,23 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fills the tensor with normally distributed values, those outside [a, b] drawn again."""
+    r"""Fills the tensor with normally distributed values, those outside $[a, b]$ drawn again.
+
+    Args:
+        tensor: Any shape, float32 or float64.
+        mean: Mean of the normal distribution before it is cut. Default: 0.
+        std: Its standard deviation, positive. Default: 1.
+        a: The lowest value, in the units of the values and not of `std`. Default: -2.
+        b: The highest, at least a. Default: 2.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        DTypeError: The tensor is not float32 or float64.
+        ArgumentError: A number is not finite, the standard deviation is not positive, or b is less than a.
+    """
     check_float("tensor", tensor)
     check_number("mean", mean)
     check_number("std", std, low=0, open_low=True)
@@ -147,9 +254,16 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     """Fills a weight [out, *] with a random matrix whose rows, or columns if they are fewer, are orthonormal.
 
     Args:
-        tensor: At least 2 dimensions; those after the first are taken as one.
-        gain: Multiplies the matrix.
-        generator: Where random numbers come from.
+        tensor: At least 2 dimensions, float32 or float64; the dimensions after the first are taken as one.
+        gain: Multiplies the matrix. Default: 1.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        DTypeError: The tensor is not float32 or float64.
+        ShapeError: Fewer than 2 dimensions.
     """
     check_float("tensor", tensor)
     if tensor.ndim < 2:
@@ -168,10 +282,18 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     """Fills a matrix with normal values, a share of each column set to 0.
 
     Args:
-        tensor: 2 dimensions.
-        sparsity: The share of zeros in each column, rounded up.
-        std: Standard deviation of the other elements.
-        generator: Where random numbers come from.
+        tensor: 2 dimensions, float32 or float64.
+        sparsity: The share of zeros in each column, in [0, 1]; their number is rounded up.
+        std: Standard deviation of the other elements. Default: 0.01.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ShapeError: It does not have 2 dimensions.
+        DTypeError: The tensor is not float32 or float64.
+        ArgumentError: The share is outside [0, 1], or the standard deviation is negative.
     """
     if tensor.ndim != 2:
         raise ShapeError(f"tensor: expected 2 dimensions, got shape {list(tensor.shape)}")
@@ -186,13 +308,49 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    r"""Uniform in $(-a, a)$ with $a = \text{gain} \sqrt{6 / (I + O)}$."""
+    r"""Uniform in $(-a, a)$ with $a = \text{gain} \sqrt{6 / (I + O)}$: Xavier's scheme.
+
+    $I$ and $O$ are the fan in and the fan out, see `fans`.
+
+    Args:
+        tensor: [out, in, *kernel], at least 2 dimensions, float32 or float64.
+        gain: See `calculate_gain`. Default: 1.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ShapeError: Fewer than 2 dimensions.
+        DTypeError: The tensor is not float32 or float64.
+
+    Source:
+        Glorot and Bengio (2010), equation 16.
+    """
     bound = math.sqrt(3.0) * _xavier_deviation(tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    r"""Normal with standard deviation $\text{gain} \sqrt{2 / (I + O)}$."""
+    r"""Normal with standard deviation $\text{gain} \sqrt{2 / (I + O)}$: Xavier's scheme.
+
+    $I$ and $O$ are the fan in and the fan out, see `fans`.
+
+    Args:
+        tensor: [out, in, *kernel], at least 2 dimensions, float32 or float64.
+        gain: See `calculate_gain`. Default: 1.
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ShapeError: Fewer than 2 dimensions.
+        DTypeError: The tensor is not float32 or float64.
+
+    Source:
+        Glorot and Bengio (2010), equation 12.
+    """
     return normal_(tensor, 0.0, _xavier_deviation(tensor, gain), generator)
 
 
@@ -203,14 +361,22 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    r"""Uniform in $(-b, b)$ with $b = \text{gain} \sqrt{3 / \text{fan}}$.
+    r"""Uniform in $(-b, b)$ with $b = \text{gain} \sqrt{3 / \text{fan}}$: Kaiming He's scheme.
 
     Args:
-        tensor: [out, in, *kernel].
-        a: The negative slope of the leaky ReLU that follows.
+        tensor: [out, in, *kernel], at least 2 dimensions, float32 or float64.
+        a: The negative slope of the leaky ReLU that follows. Default: 0.
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass.
-        nonlinearity: What follows; see `calculate_gain`.
-        generator: Where random numbers come from.
+        nonlinearity: What follows; see `calculate_gain`. Default: "leaky_relu".
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor. One without elements is left as it is, with a warning.
+
+    Raises:
+        ArgumentError: The mode or the nonlinearity is unknown.
+        ShapeError: Fewer than 2 dimensions.
+        DTypeError: The tensor is not float32 or float64.
     """
     if _is_empty(tensor):
         return tensor
@@ -225,7 +391,23 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    r"""Normal with standard deviation $\text{gain} / \sqrt{\text{fan}}$; arguments as in `kaiming_uniform_`."""
+    r"""Normal with standard deviation $\text{gain} / \sqrt{\text{fan}}$: Kaiming He's scheme.
+
+    Args:
+        tensor: [out, in, *kernel], at least 2 dimensions, float32 or float64.
+        a: The negative slope of the leaky ReLU that follows. Default: 0.
+        mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the backward pass.
+        nonlinearity: What follows; see `calculate_gain`. Default: "leaky_relu".
+        generator: Where random numbers come from; None: the generator that `nbdl.manual_seed` seeds.
+
+    Returns:
+        The tensor. One without elements is left as it is, with a warning.
+
+    Raises:
+        ArgumentError: The mode or the nonlinearity is unknown.
+        ShapeError: Fewer than 2 dimensions.
+        DTypeError: The tensor is not float32 or float64.
+    """
     if _is_empty(tensor):
         return tensor
     return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity), generator)
