@@ -58,10 +58,10 @@ class EarlyStopping(Callback):
     """Ends training when a metric has not improved for a while, and brings back the weights that were best.
 
     Args:
-        monitor: Name in the epoch's record; a loss should fall, anything else should rise.
-        patience: Epochs without improvement after which to stop.
-        min_delta: Smallest change that counts as an improvement.
-        restore_best: Load the weights of the best epoch at the end of training, whatever ended it.
+        monitor: Name in the epoch's record; a loss should fall, anything else should rise. Default: "validation_loss".
+        patience: Epochs without improvement after which to stop. Default: 10.
+        min_delta: What a value must be better by to count as an improvement. Default: 0.
+        restore_best: Load the weights of the best epoch when training ends, early or not. Default: True.
 
     Raises:
         ArgumentError: patience is under 1 or min_delta under 0; or, after the first epoch, there is no such metric.
@@ -104,7 +104,11 @@ class EarlyStopping(Callback):
 
 
 class MetricsFile(Callback):
-    """Writes metrics.jsonl: one line of JSON an epoch, there as soon as the epoch is over."""
+    """Writes metrics.jsonl: one line of JSON an epoch, there as soon as the epoch is over.
+
+    Args:
+        folder: Where to, an existing folder.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder, "metrics.jsonl")
@@ -126,7 +130,12 @@ class MetricsFile(Callback):
 
 
 class CurveFile(Callback):
-    """Keeps curve.svg, the drawing of losses and metrics over epochs, up to date (once a second at most)."""
+    """Keeps curve.svg, the drawing of losses and metrics over epochs, up to date (once a second at most).
+
+    Args:
+        folder: Where to, an existing folder.
+        title: Heading of the drawing.
+    """
 
     def __init__(self, folder: str | Path, title: str) -> None:
         self.path, self.title = Path(folder, "curve.svg"), title

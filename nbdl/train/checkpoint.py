@@ -38,6 +38,12 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a state, after checking every byte of the file.
 
+    Args:
+        path: A file of `save_checkpoint`.
+
+    Returns:
+        The state as it was given: tensors are tensors on the CPU again, NumPy arrays are arrays.
+
     Raises:
         CheckpointError: There is no such file, it is damaged, or it is no checkpoint.
     """
@@ -55,7 +61,15 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def save_weights(path: str | Path, model: Module) -> None:
-    """Writes the model's state dict, for use rather than for going on with training."""
+    """Writes the model's state dict, for use rather than for going on with training.
+
+    Args:
+        path: The file, which `nbdl.load` reads; an existing one is replaced at the very end.
+        model: Any module.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written to; an existing file is still there.
+    """
     serialization.save(model.state_dict(), path)
 
 
@@ -64,6 +78,12 @@ def save_weights(path: str | Path, model: Module) -> None:
 
 def writable_folder(path: str | Path) -> Path:
     """Makes a folder where there is none, and makes sure that files can be written in it.
+
+    Args:
+        path: The folder; those above it are made too.
+
+    Returns:
+        The folder.
 
     Raises:
         OutputFolderError: The folder cannot be made, or not be written to, or is a file.
@@ -82,6 +102,9 @@ def writable_folder(path: str | Path) -> Path:
 class CheckpointFolder:
     """The checkpoints of one run: the newest, and the one before in case the newest is damaged.
 
+    Args:
+        folder: Where they lie.
+
     Attributes:
         newest: checkpoint.safetensors
         previous: checkpoint-previous.safetensors
@@ -96,7 +119,18 @@ class CheckpointFolder:
         return self.newest.exists() or self.previous.exists()
 
     def save(self, state: dict[str, Any]) -> Path:
-        """Makes the state the newest checkpoint and the newest the previous one. Returns where it is."""
+        """Makes the state the newest checkpoint and the newest the previous one.
+
+        Args:
+            state: As for `save_checkpoint`.
+
+        Returns:
+            The file of the newest.
+
+        Raises:
+            CheckpointError: The state holds what cannot be saved.
+            OSError: The disk is full or the folder cannot be written to; both checkpoints are still there.
+        """
         written = self.newest.with_name("checkpoint-next.safetensors")
         save_checkpoint(written, state)
         if self.newest.exists():

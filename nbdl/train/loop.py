@@ -40,6 +40,9 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
         outputs: [N, C], scores or probabilities of each class.
         targets: [N], class ids; N is at least 1.
 
+    Returns:
+        A number in [0, 1].
+
     Raises:
         ShapeError: The shapes are others, or there is no sample.
 
@@ -122,8 +125,12 @@ class Trainer:
     def run(self, epochs: int) -> list[dict[str, Any]]:
         """Trains until that many epochs are complete, those before a resume included.
 
+        Args:
+            epochs: How many in all.
+
         Returns:
-            The history.
+            The history: one record an epoch, with its number, steps, loss, learning rate, seconds, and what the
+            validation measured.
 
         Raises:
             DivergedError: The loss or a weight is no longer finite. The last checkpoint is from before.
@@ -200,7 +207,17 @@ class Trainer:
         return {}
 
     def train_batch(self, batch: Any) -> tuple[float, int]:
-        """One step of gradient descent. Returns the mean loss of the batch and the number of its samples."""
+        """One step of gradient descent.
+
+        Args:
+            batch: What the loader gives: inputs, then the target.
+
+        Returns:
+            The mean loss of the batch, and the number of its samples.
+
+        Raises:
+            DivergedError: The loss is NaN or infinite.
+        """
         loss, samples = self.batch_loss(batch)
         value = float(loss.item())
         if not math.isfinite(value):
@@ -213,12 +230,26 @@ class Trainer:
         return value, samples
 
     def batch_loss(self, batch: Any) -> tuple[Tensor, int]:
-        """The forward pass: the mean loss of a batch (inputs..., target), and the number of its samples."""
+        """The forward pass. A subclass whose batches are others redefines it.
+
+        Args:
+            batch: What the loader gives: inputs, then the target.
+
+        Returns:
+            The mean loss, a tensor with a graph, and the number of samples.
+        """
         *inputs, target = self.tensors(batch)
         return self.loss(self.model(*inputs), target), len(target)
 
     def tensors(self, batch: Any) -> list[Tensor]:
-        """The fields of a batch as tensors on the run's device."""
+        """The fields of a batch as tensors on the run's device.
+
+        Args:
+            batch: NumPy arrays or tensors.
+
+        Returns:
+            As many tensors, of the same shapes and dtypes.
+        """
         fields = [field if isinstance(field, Tensor) else Tensor(np.asarray(field)) for field in batch]
         if self.device == "cpu":
             return fields
@@ -226,7 +257,14 @@ class Trainer:
         return [field.to(self.device, non_blocking=True) for field in sent]
 
     def evaluate(self, loader: Any) -> dict[str, float]:
-        """The mean loss and metrics over all samples of a loader, with the model in evaluation mode."""
+        """The mean loss and metrics over all samples of a loader, with the model in evaluation mode.
+
+        Args:
+            loader: Batches of inputs, then the target.
+
+        Returns:
+            The means by name: "loss", and those of `metrics`.
+        """
         was_training = self.model.training
         self.model.eval()
         sums = dict.fromkeys(["loss", *self.metrics], 0.0)
@@ -243,7 +281,14 @@ class Trainer:
         return {name: total / count for name, total in sums.items()}
 
     def predict(self, loader: Any) -> np.ndarray:
-        """The model's outputs for all samples of a loader, in evaluation mode; a batch's last field is unused."""
+        """The model's outputs for all samples of a loader, in evaluation mode.
+
+        Args:
+            loader: Batches of inputs, then the target, which is not looked at.
+
+        Returns:
+            The outputs of all batches, one after the other, [N, *].
+        """
         was_training = self.model.training
         self.model.eval()
         with no_grad():
@@ -301,6 +346,11 @@ class Trainer:
     def keep_in(self, folder: str | Path, title: str = "learning curve", resume: bool = False) -> None:
         """Writes metrics.jsonl, curve.svg and checkpoints to a folder, replacing or continuing the run in it.
 
+        Args:
+            folder: Where to; made if there is none.
+            title: Heading of the curve.
+            resume: Continue the run in the folder.
+
         Raises:
             OutputFolderError: The folder cannot be written to.
             CheckpointError: `resume`, and there is no checkpoint that fits this run.
@@ -314,7 +364,10 @@ class Trainer:
             self.checkpoints.clear()
 
     def save(self) -> Path | None:
-        """Saves a checkpoint where checkpoints are kept, and returns its path. Never saves weights that are not finite.
+        """Saves a checkpoint where checkpoints are kept. Never saves weights that are not finite.
+
+        Returns:
+            The file; None where no checkpoints are kept.
 
         Raises:
             DivergedError: A weight is NaN or infinite.
@@ -347,6 +400,9 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to the state that `state_dict` returned; `run` then continues from there.
+
+        Args:
+            state: That of a run of the same model, optimizer, schedule and loader.
 
         Raises:
             CheckpointError: The state is not of a run like this one.

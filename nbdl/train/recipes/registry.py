@@ -119,6 +119,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {}
+"""Every recipe by its name; `nbdl list` prints them."""
 
 
 def recipe(name: str, summary: str, metric: str, options: Sequence[Option]) -> Callable[..., Any]:
@@ -133,6 +134,12 @@ def recipe(name: str, summary: str, metric: str, options: Sequence[Option]) -> C
 
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name.
+
+    Args:
+        name: One of `RECIPES`.
+
+    Returns:
+        The recipe.
 
     Raises:
         ArgumentError: There is none; the message lists those that exist.

@@ -65,6 +65,9 @@ def run_recipe(
         announce: Called with recipe, task, trainer and folder when everything is ready to train.
         options: The recipe's options.
 
+    Returns:
+        The metrics of the test, the history, where the files are, and the trained model in `task.model`.
+
     Raises:
         ArgumentError: An unknown recipe or option, a value outside its range, or a required option left out.
         OutputFolderError: The folder cannot be written to. Said before anything is computed.
