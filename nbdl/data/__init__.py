@@ -61,6 +61,14 @@ from nbdl.data.masking import ClozeModel, MaskingLoader, framed_windows, mask_to
 from nbdl.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
 from nbdl.data.ngrams import NgramModel, ngram_name
 from nbdl.data.order import RandomStream
+from nbdl.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from nbdl.data.sequences import BucketLoader, SequenceDataset, pad
 from nbdl.data.series import SOLAR_CYCLE, Autoregression, seasonal_naive, sunspots, windows
 from nbdl.data.source import (
@@ -96,6 +104,7 @@ __all__ = [
     "AudioFormatError",
     "Augmentation",
     "Autoregression",
+    "BatchSampler",
     "BpeTokenizer",
     "BucketLoader",
     "ByteTokenizer",
@@ -129,22 +138,27 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotation",
+    "RandomSampler",
     "RandomShift",
     "RandomStream",
     "RandomVerticalFlip",
     "Recording",
+    "Sampler",
     "Scale",
     "SequenceDataset",
+    "SequentialSampler",
     "SoundClassFolder",
     "SourceFile",
     "StreamLoader",
     "Subset",
+    "SubsetRandomSampler",
     "Table",
     "TableSplit",
     "TensorDataset",
     "TokenError",
     "TokenWindows",
     "Tokenizer",
+    "WeightedRandomSampler",
     "corpus",
     "default_collate",
     "digits",

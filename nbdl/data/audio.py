@@ -24,7 +24,7 @@ import numpy as np
 
 from nbdl.data.class_folders import class_files
 from nbdl.data.errors import AudioFormatError, DataArgumentError, DataFileError, EmptyDataError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 from nbdl.data.sequences import SequenceDataset
 
 LARGEST_WAV = 2**28

@@ -6,7 +6,7 @@ function of its seed, the epoch and the batch, so that runs repeat exactly, resu
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nbdl.data.order import RandomStream
 PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
+@runtime_checkable
 class Augmentation(Protocol):
     """Anything that makes a batch of images from a batch of images."""
 

@@ -19,6 +19,15 @@ def default_collate(samples: list[Any]) -> Any:
     Tensors become a tensor of their own kind: they are handed to the `stack` function of the package that defines
     them, so that this floor need not import any.
 
+    Args:
+        samples: At least one, all of one kind: arrays or numbers, tuples, lists, dicts, texts, or tensors.
+
+    Returns:
+        The batch, of the kind of the samples.
+
+    Raises:
+        DataArgumentError: The samples are of several kinds or shapes, or one lacks a field of the first.
+
     Example:
         >>> default_collate([(np.zeros(2), 7), (np.ones(2), 8)])
         (array([[0., 0.],

@@ -107,10 +107,7 @@ class Subset(Dataset):
 
     def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
-        wanted = np.asarray(indices)
-        if wanted.ndim != 1 or (wanted.size and not np.issubdtype(wanted.dtype, np.integer)):
-            raise DataArgumentError("indices", "a list of whole numbers", f"{wanted.dtype}{list(wanted.shape)}")
-        self.indices = check_indices(wanted.astype(np.int64), len(dataset))
+        self.indices = check_indices(whole_numbers("indices", indices), len(dataset))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -157,11 +154,22 @@ class ConcatDataset(Dataset):
         return f"ConcatDataset({', '.join(map(repr, self.datasets))})"
 
 
-def check_indices(indices: np.ndarray, length: int) -> np.ndarray:
+def whole_numbers(argument: str, values: Any) -> np.ndarray:
+    """Returns the values as int64 [N], if they are a list of whole numbers."""
+    try:
+        numbers = np.asarray(values)
+    except ValueError:  # lists of several lengths
+        raise DataArgumentError(argument, "a list of whole numbers", repr(values)[:80]) from None
+    if numbers.ndim != 1 or (numbers.size and not np.issubdtype(numbers.dtype, np.integer)):
+        raise DataArgumentError(argument, "a list of whole numbers", f"{numbers.dtype}{list(numbers.shape)}")
+    return numbers.astype(np.int64)
+
+
+def check_indices(indices: np.ndarray, length: int, argument: str = "indices") -> np.ndarray:
     """Returns int64 indices with the negative ones counted from the end; every one must lie in a set of that length."""
     outside = (indices < -length) | (indices >= length)
     if outside.any():
-        raise DataArgumentError("indices", f"whole numbers from {-length} to {length - 1}", str(indices[outside][0]))
+        raise DataArgumentError(argument, f"whole numbers from {-length} to {length - 1}", str(indices[outside][0]))
     return np.where(indices < 0, indices + length, indices)
 
 

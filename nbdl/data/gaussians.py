@@ -12,8 +12,7 @@ import numpy as np
 
 from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError
-from nbdl.data.loader import check_count
-from nbdl.data.order import RandomStream
+from nbdl.data.order import RandomStream, check_count
 
 MODES, RADIUS, DEVIATION = 8, 2.0, 0.1
 

@@ -8,7 +8,7 @@ import numpy as np
 from nbdl.data.class_folders import class_files
 from nbdl.data.dataset import Dataset
 from nbdl.data.errors import DataArgumentError, DataFileError, EmptyDataError, MissingPackageError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MODES = {1: "L", 3: "RGB"}

@@ -97,6 +97,9 @@ class JamoTokenizer:
     def letters(self, ids: Any) -> str:
         """The jamo of ids [T] until the first end as letters that stand by themselves, for people.
 
+        Raises:
+            TokenError: An id is out of range.
+
         Example:
             >>> tokenizer = JamoTokenizer()
             >>> tokenizer.letters(tokenizer.encode("한글"))
@@ -176,14 +179,30 @@ def split_syllables(test_share: float = 0.2, seed: int = 0) -> tuple[str, str]:
 
 
 def most_common_jamo(train: ArrayDataset, test: ArrayDataset) -> np.ndarray:
-    """The answers [N, 4] of somebody who always names the jamo, or the end, that is the most common at its place."""
+    """The answers of somebody who always names the jamo, or the end, that is the most common at its place.
+
+    Args:
+        train: What was learned from, as `syllables_and_jamo` makes it.
+        test: What is asked for, N samples of the same kind.
+
+    Returns:
+        The answers, int64 [N, 4].
+    """
     answers = train.arrays[2]
     likeliest = [np.bincount(column).argmax() for column in answers.T]
     return np.broadcast_to(likeliest, test.arrays[2].shape)
 
 
 def nearest_syllable(train: ArrayDataset, test: ArrayDataset) -> np.ndarray:
-    """The answers [N, 4] for the syllable of the training part with the nearest code point; of two, the lower."""
+    """The answers for the syllable of the training part with the nearest code point; of two, the lower.
+
+    Args:
+        train: What was learned from, as `syllables_and_jamo` makes it, at least 2 samples.
+        test: What is asked for, N samples of the same kind.
+
+    Returns:
+        The answers, int64 [N, 4].
+    """
     known, asked = (_code_points(part.arrays[0]) for part in (train, test))
     order = np.argsort(known)
     after = np.searchsorted(known[order], asked).clip(1, len(known) - 1)

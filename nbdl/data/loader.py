@@ -5,7 +5,7 @@ One argument chooses the form of gradient descent: `batch_size=1` is stochastic,
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from nbdl.data.augmentation import Augmentation
 from nbdl.data.collate import default_collate
-from nbdl.data.dataset import Dataset
+from nbdl.data.dataset import Dataset, check_indices, whole_numbers
 from nbdl.data.errors import DataArgumentError, EmptyDataError
-from nbdl.data.order import RandomStream, check_seed, random_order
+from nbdl.data.order import RandomStream, check_count, check_seed
+from nbdl.data.sampler import RandomSampler, SequentialSampler, batch_count, cut, described, drawn_by
 
 
 class DataLoader:
@@ -31,6 +32,12 @@ class DataLoader:
         batch_size: Samples a batch: 1 (stochastic), n (mini-batch), or "full" or None (the whole set in one batch;
             unlike PyTorch, where None means samples that are not batched).
         shuffle: Draw a new order every epoch; otherwise go from first to last.
+        sampler: Chooses the samples of an epoch and their order, in the place of `shuffle`: one of `nbdl.data.sampler`,
+            or anything with a length that gives sample numbers. The latter is gone through once at the beginning of an
+            epoch, and resuming an epoch goes through it again.
+        batch_sampler: Chooses the batches of an epoch, in the place of batch_size, shuffle, sampler and drop_last:
+            anything with a length that gives lists of sample numbers.
+        num_workers: PyTorch's name for `prefetch`; the workers are threads.
         drop_last: Leave out the last batch when it is smaller than the others.
         collate_fn: Makes a batch from a list of samples; None: the data set's own `take`, or `default_collate`.
         seed: Chooses the orders. (PyTorch takes a `generator` instead.)
@@ -57,6 +64,9 @@ class DataLoader:
         dataset: Any,
         batch_size: int | str | None = 1,
         shuffle: bool | None = False,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[Sequence[int]] | None = None,
+        num_workers: int = 0,
         *,
         drop_last: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
@@ -65,37 +75,61 @@ class DataLoader:
         augment: Augmentation | None = None,
         pin_memory: Callable[[Any], Any] | bool | None = None,
     ) -> None:
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise DataArgumentError("dataset", "something with a length and samples by index", repr(dataset)[:80])
         if len(dataset) == 0:
             raise EmptyDataError("dataset", "at least one sample", "none")
-        if batch_size is None or batch_size == "full":
-            batch_size = len(dataset)
         for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
             if not (flag is None or isinstance(flag, bool | int | np.bool_)):
                 raise DataArgumentError(name, "True or False", repr(flag))
         for name, function in (("collate_fn", collate_fn), ("augment", augment)):
             if not (function is None or callable(function)):
                 raise DataArgumentError(name, "a function or None", repr(function))
+        if sampler is not None:
+            _check_chooser("sampler", sampler, {"shuffle": bool(shuffle)})
+        if batch_sampler is not None:
+            replaced = {"shuffle": bool(shuffle), "sampler": sampler, "drop_last": bool(drop_last)}
+            _check_chooser("batch_sampler", batch_sampler, replaced)
+            if batch_size != 1:
+                raise DataArgumentError("batch_size", "its default beside batch_sampler", repr(batch_size))
         self.dataset = dataset
-        self.batch_size = check_count("batch_size", batch_size, 1, 'a whole number from 1 up, or "full"')
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn
         self.seed = check_seed(seed)
-        self.prefetch = check_count("prefetch", prefetch, 0, "a whole number from 0 up")
+        chooser: Any = sampler if batch_sampler is None else batch_sampler
+        self._chooser = chooser  # None: the order follows from shuffle
+        self.sampler: Any = sampler
+        if sampler is None:
+            self.sampler = RandomSampler(dataset, generator=self.seed) if shuffle else SequentialSampler(dataset)
+        self.batch_sampler: Any = batch_sampler
+        self.batch_size: Any = None  # the batches' sizes are the batch sampler's
+        if batch_sampler is None:
+            size = len(self.sampler) if batch_size is None or batch_size == "full" else batch_size
+            self.batch_size = check_count("batch_size", size, 1, 'a whole number from 1 up, or "full"')
+        workers = check_count("num_workers", num_workers, 0, "a whole number from 0 up")
+        self.prefetch = check_count("prefetch", prefetch, 0, "a whole number from 0 up") or workers
+        if workers not in (0, self.prefetch):
+            raise DataArgumentError("num_workers", f"0 or {prefetch}, as prefetch, its other name", str(workers))
+        self.num_workers = self.prefetch
         self.augment = augment
         if pin_memory is True or not (pin_memory in (None, False) or callable(pin_memory)):
             raise DataArgumentError("pin_memory", "nbdl.cuda.pin_memory or None", repr(pin_memory))
         self.pin_memory = pin_memory or None
+        if self._chooser is not None and len(self._chooser) == 0:
+            raise EmptyDataError("sampler" if batch_sampler is None else "batch_sampler", "at least one entry", "none")
         if len(self) == 0:
-            raise EmptyDataError("dataset", f"a full batch of {batch_size} with drop_last", f"{len(dataset)} samples")
+            expected = f"a full batch of {self.batch_size} with drop_last"
+            raise EmptyDataError("dataset", expected, f"{len(self.sampler)} samples")
         self._epoch = 0  # of the batch that comes next
         self._batch = 0  # batches of that epoch already handed out
         self._continue = True  # the next loop starts at this place; otherwise a loop that was left began this epoch
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        whole, rest = divmod(len(self.dataset), self.batch_size)
-        return whole + bool(rest and not self.drop_last)
+        if self.batch_size is None:
+            return len(self.batch_sampler)
+        return batch_count(len(self.sampler), self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
         if not self._continue:
@@ -110,8 +144,11 @@ class DataLoader:
     def _indices(self, epoch: int) -> list[np.ndarray]:
         """The sample numbers of each batch of an epoch."""
         count = len(self.dataset)
-        order = random_order(count, self.seed, epoch) if self.shuffle else np.arange(count)
-        return [order[start : start + self.batch_size] for start in range(0, count, self.batch_size)][: len(self)]
+        if self.batch_size is None:
+            batches = [whole_numbers("batch_sampler", batch) for batch in drawn_by(self.batch_sampler, epoch)]
+            return [check_indices(batch, count, "batch_sampler") for batch in batches]
+        order = check_indices(whole_numbers("sampler", drawn_by(self.sampler, epoch)), count, "sampler")
+        return cut(order, self.batch_size, self.drop_last)
 
     def _fetch(self, numbered: tuple[int, np.ndarray]) -> Any:
         """One batch, where the GPU can fetch it if that is asked for."""
@@ -146,10 +183,10 @@ class DataLoader:
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
 
-    def state_dict(self) -> dict[str, int | bool]:
+    def state_dict(self) -> dict[str, Any]:
         """The place in the order: the epoch, the batches of it already handed out, and what the order depends on."""
         at_end = self._batch == len(self)
-        return {
+        state = {
             "epoch": self._epoch + at_end,
             "batch": 0 if at_end else self._batch,
             "seed": self.seed,
@@ -157,20 +194,21 @@ class DataLoader:
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
         }
+        return state if self._chooser is None else state | {"sampler": described(self._chooser)}
 
-    def load_state_dict(self, state: dict[str, int | bool]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes to a place that `state_dict` named: the next loop yields the batches of that epoch that are left.
 
         Raises:
-            DataArgumentError: The state is none of a loader, or of one with another seed, batch size, shuffling or
-                number of samples.
+            DataArgumentError: The state is none of a loader, or of one with another seed, batch size, shuffling,
+                sampler or number of samples.
         """
         own = self.state_dict()
         if not isinstance(state, Mapping) or not own.keys() <= state.keys():
             raise DataArgumentError("state", f"a dictionary with {', '.join(own)}", repr(state)[:80])
-        for name in ("seed", "samples", "batch_size", "shuffle"):
-            if state[name] != own[name]:
-                raise DataArgumentError(name, f"{state[name]} as in the saved order", str(own[name]))
+        for name in ("seed", "samples", "batch_size", "shuffle", "sampler"):
+            if state.get(name) != own.get(name):
+                raise DataArgumentError(name, f"{state.get(name)} as in the saved order", str(own.get(name)))
         epoch = check_count("epoch", state["epoch"], 0, "a whole number from 0 up")
         batch = check_count("batch", state["batch"], 0, "a whole number from 0 up")
         if batch >= len(self):
@@ -180,11 +218,15 @@ class DataLoader:
 
     def __repr__(self) -> str:
         order = f"shuffled, seed {self.seed}" if self.shuffle else "in order"
-        return f"DataLoader({self.dataset!r}, {len(self)} batches of {self.batch_size}, {order})"
+        order = order if self._chooser is None else described(self._chooser)
+        size = "" if self.batch_size is None else f" of {self.batch_size}"
+        return f"DataLoader({self.dataset!r}, {len(self)} batches{size}, {order})"
 
 
-def check_count(argument: str, value: Any, minimum: int, expected: str) -> int:
-    """Returns the value as a Python int when it is a whole number and not under the minimum."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise DataArgumentError(argument, expected, repr(value))
-    return int(value)
+def _check_chooser(name: str, chooser: Any, replaced: Mapping[str, Any]) -> None:
+    """Raises unless a sampler can be gone through, and the arguments in whose place it is are not given."""
+    if not (hasattr(chooser, "__iter__") and hasattr(chooser, "__len__")):
+        raise DataArgumentError(name, "an iterable with a length, or None", repr(chooser)[:80])
+    for other, value in replaced.items():
+        if value is not None and value is not False:
+            raise DataArgumentError(other, f"its default beside {name}", repr(value)[:80])

@@ -14,9 +14,9 @@ import numpy as np
 
 from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
-from nbdl.data.loader import DataLoader, check_count
+from nbdl.data.loader import DataLoader
 from nbdl.data.ngrams import looked_up
-from nbdl.data.order import RandomStream
+from nbdl.data.order import RandomStream, check_count
 
 MASKED, DRAWN = 0.8, 0.1  # the rest stays as it is
 

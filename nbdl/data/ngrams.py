@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 
 NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 

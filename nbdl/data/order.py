@@ -4,16 +4,25 @@ Words of the counter-based generator Philox, whose stream NumPy promises never t
 numbers here; the methods of `numpy.random.Generator` make no such promise.
 """
 
+from typing import Any
+
 import numpy as np
 
 from nbdl.data.errors import DataArgumentError
 
 
-def check_seed(seed: int) -> int:
+def check_seed(seed: int, argument: str = "seed") -> int:
     """Returns the seed as a Python int; seeds are whole numbers from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise DataArgumentError("seed", "a whole number from 0 to 2**63 - 1", repr(seed))
+        raise DataArgumentError(argument, "a whole number from 0 to 2**63 - 1", repr(seed))
     return int(seed)
+
+
+def check_count(argument: str, value: Any, minimum: int, expected: str) -> int:
+    """Returns the value as a Python int when it is a whole number and not under the minimum."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise DataArgumentError(argument, expected, repr(value))
+    return int(value)
 
 
 def random_order(count: int, seed: int, stream: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 
 from nbdl.data.dataset import Dataset
 from nbdl.data.errors import DataArgumentError
-from nbdl.data.loader import DataLoader, check_count
-from nbdl.data.order import random_order
+from nbdl.data.loader import DataLoader
+from nbdl.data.order import check_count, random_order
 
 
 def pad(sequences: Sequence[np.ndarray], value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

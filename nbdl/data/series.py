@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.data.errors import DataArgumentError, EmptyDataError, MissingPackageError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 
 SOLAR_CYCLE = 11  # years
 

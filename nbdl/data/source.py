@@ -51,6 +51,9 @@ def standard_library(root: str | Path | None = None) -> list[SourceFile]:
     Args:
         root: The library's folder; that of the running Python when None.
 
+    Returns:
+        The files, without those that are no UTF-8.
+
     Raises:
         DataFileError: The folder does not exist.
         EmptyDataError: There is no source in it.
@@ -87,7 +90,14 @@ def _read(path: Path) -> str:
 
 
 def library_packages(files: Iterable[SourceFile]) -> list[str]:
-    """The packages that have files and text enough to tell them by, in the order of their names."""
+    """The packages that have files and text enough to tell them by.
+
+    Args:
+        files: As `standard_library` gives them.
+
+    Returns:
+        Their names, in order.
+    """
     sizes: dict[str, list[int]] = {}
     for file in files:
         if file.package:
@@ -97,6 +107,13 @@ def library_packages(files: Iterable[SourceFile]) -> list[str]:
 
 def without_package_names(files: Iterable[SourceFile], names: Sequence[str]) -> list[SourceFile]:
     """The files without import statements, and with `package` in the place of all the names, in capitals or not.
+
+    Args:
+        files: Files of source.
+        names: Those of the packages that nobody should be able to tell by their names.
+
+    Returns:
+        As many files, in the same order.
 
     Example:
         >>> file = SourceFile("json", "json/tool.py", "import json\\nclass JSONError(Exception):\\n    pass\\n")
@@ -128,6 +145,12 @@ def split_by_file(files: Sequence[SourceFile]) -> dict[str, list[SourceFile]]:
 
     Of each package a fifth of the characters is for the test and a tenth for validation, as nearly as files allow;
     which files, the digests of their paths decide. A part has at least one file of a package that has three.
+
+    Args:
+        files: Files of source.
+
+    Returns:
+        The parts by name, each in the order of its paths.
     """
     parts: dict[str, list[SourceFile]] = {part: [] for part in PARTS}
     for package in sorted({file.package for file in files}):
@@ -150,6 +173,13 @@ def split_by_file(files: Sequence[SourceFile]) -> dict[str, list[SourceFile]]:
 
 def snippets(text: str, lines: int) -> list[str]:
     """A text in pieces of so many lines, blank lines not counted; a shorter rest at the end is left out.
+
+    Args:
+        text: The text.
+        lines: Lines of a piece, from 1 up.
+
+    Returns:
+        The pieces, without blank lines.
 
     Raises:
         DataArgumentError: lines is under 1.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 
 
 class StreamLoader:

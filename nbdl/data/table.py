@@ -48,18 +48,39 @@ class Scale:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Scale":
-        """The scale of the columns of values, float64 [N, D]."""
+        """The scale of the columns of some values.
+
+        Args:
+            values: [N, D], float64, N at least 1.
+
+        Returns:
+            Means and standard deviations of the D columns.
+        """
         mean, std = values.mean(axis=0), values.std(axis=0)
         constant = (values == values[:1]).all(axis=0)  # std of equal numbers need not round to exactly 0
         return cls(np.where(constant, values[0], mean), np.where(constant | (std == 0), 1.0, std))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """Standardizes in float64, then rounds to float32: a column of dates would not survive the other order."""
+        """Standardizes in float64, then rounds to float32: a column of dates would not survive the other order.
+
+        Args:
+            values: [N, D].
+
+        Returns:
+            [N, D], float32.
+        """
         standardized: np.ndarray = ((values - self.mean) / self.std).astype(np.float32)
         return standardized
 
     def undo(self, values: np.ndarray) -> np.ndarray:
-        """The way back, in float64."""
+        """The way back.
+
+        Args:
+            values: [N, D], standardized.
+
+        Returns:
+            [N, D], float64, in the units of the columns.
+        """
         original: np.ndarray = values.astype(np.float64) * self.std + self.mean
         return original
 
@@ -110,8 +131,11 @@ class Table:
         """Splits the rows, stratified by class, and standardizes both parts by the training part.
 
         Args:
-            fraction: Share of the test part.
+            fraction: Share of the test part, between 0 and 1. Default: 0.2.
             seed: Chooses the split.
+
+        Returns:
+            Both parts as data sets, and the scales that undo the standardization.
 
         Raises:
             EmptyDataError: One of the parts would be empty.

@@ -32,13 +32,21 @@ class Tokenizer(Protocol):
     """Anything that turns text into ids and back."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many ids there are: from 0 to one less than this."""
+        ...
 
-    def encode(self, text: str) -> np.ndarray: ...
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of a text, int64 [T]."""
+        ...
 
-    def decode(self, ids: Any) -> str: ...
+    def decode(self, ids: Any) -> str:
+        """The text of ids [T]."""
+        ...
 
-    def description(self) -> dict[str, Any]: ...
+    def description(self) -> dict[str, Any]:
+        """What `tokenizer_from` makes the same tokenizer of, to be kept beside the weights."""
+        ...
 
 
 # ---------------------------------------------------------------- tokenizers
@@ -77,7 +85,17 @@ class CharacterTokenizer:
 
     @classmethod
     def of(cls, text: str) -> "CharacterTokenizer":
-        """The tokenizer of the characters that occur in a text, in the order of their code points."""
+        """The tokenizer of the characters that occur in a text, in the order of their code points.
+
+        Args:
+            text: At least one character.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            EmptyDataError: The text is empty.
+        """
         if not text:
             raise EmptyDataError("text", "at least one character", "none")
         return cls(sorted(set(text)))
@@ -248,6 +266,9 @@ class BpeTokenizer(JsonTokenizer):
             special: Tokens that stand for no text, such as "[MASK]": the first ids. Written out in a text they are
                 found there, and take the blanks before them along.
 
+        Returns:
+            The tokenizer.
+
         Raises:
             EmptyDataError: The text is empty.
             DataArgumentError: A size under the number of bytes, 256, and of special tokens together.
@@ -276,6 +297,12 @@ class BpeTokenizer(JsonTokenizer):
 
 def tokenizer_from(description: dict[str, Any]) -> Tokenizer:
     """The tokenizer that `description()` described.
+
+    Args:
+        description: What a tokenizer's `description()` gave, for example read back by `nbdl.load`.
+
+    Returns:
+        A tokenizer with the same ids.
 
     Raises:
         DataFileError: The description is of none.
@@ -312,7 +339,11 @@ def _checked_ids(ids: Any, size: int) -> list[int]:
 
 
 def python_topics() -> str:
-    """The help on Python's language topics, from its standard library: 465,048 characters in Python 3.11."""
+    """The help on Python's language topics, from its standard library.
+
+    Returns:
+        The text: 465,048 characters in Python 3.11, others in other versions.
+    """
     topics = import_module("pydoc_data.topics").topics
     return "\n".join(topics.values())
 
@@ -325,6 +356,9 @@ def tiny_shakespeare(root: str | Path | None = None) -> str:
 
     Args:
         root: A folder that holds input.txt, directly or in tinyshakespeare/.
+
+    Returns:
+        The text.
 
     Raises:
         DataFileError: The file is not in the folder or cannot be read.
@@ -345,6 +379,13 @@ def tiny_shakespeare(root: str | Path | None = None) -> str:
 
 def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
     """The text of a UTF-8 file.
+
+    Args:
+        path: The file.
+        largest: Bytes that it may have. Default: 1 GiB.
+
+    Returns:
+        The text, its lines ended by a line feed whatever the file ends them by.
 
     Raises:
         DataFileError: The file is missing, unreadable, larger than `largest` bytes, or no UTF-8.
@@ -367,7 +408,14 @@ def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def corpus(name: str, root: str | Path | None = None) -> str:
-    """A text by name: "topics" (Python's help), "shakespeare", or the path of a UTF-8 file.
+    """A text by name.
+
+    Args:
+        name: "topics" (Python's help), "shakespeare", or the path of a UTF-8 file.
+        root: A folder that holds Shakespeare; see `tiny_shakespeare`.
+
+    Returns:
+        The text.
 
     Raises:
         DataFileError, EmptyDataError: As for `read_text` and `tiny_shakespeare`.

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdl.data.dataset import ArrayDataset, Dataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
-from nbdl.data.loader import check_count
+from nbdl.data.order import check_count
 
 IGNORED = -100
 """Stands for a target that does not count."""

@@ -549,10 +549,14 @@ def readers() -> list[Subject]:
     def listed(loader: Any) -> Any:
         return [batch for _, batch in zip(range(3), loader, strict=False)]
 
-    def loaded(**options: Any) -> Any:
-        return listed(data.DataLoader(**options))
+    def listed_of(kind: Any) -> Callable[..., Any]:
+        def call(**options: Any) -> Any:
+            return listed(kind(**options))
 
-    loaded.__signature__ = inspect.signature(data.DataLoader)  # type: ignore[attr-defined]
+        call.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
+        return call
+
+    loaded = listed_of(data.DataLoader)
 
     def augmented(kind: Any) -> Callable[..., Any]:
         def call(**options: Any) -> Any:
@@ -571,6 +575,17 @@ def readers() -> list[Subject]:
         "data",
         {
             "DataLoader": (loaded, lambda: {"dataset": dataset, "batch_size": 2, "shuffle": True}),
+            "DataLoader, sampled": (loaded, lambda: {"dataset": dataset, "sampler": [0, 1], "num_workers": 0}),
+            "DataLoader, batched": (loaded, lambda: {"dataset": dataset, "batch_sampler": [[0], [1]]}),
+            "SequentialSampler": (listed_of(data.SequentialSampler), lambda: {"data_source": dataset}),
+            "RandomSampler": (listed_of(data.RandomSampler), lambda: {"data_source": dataset, "num_samples": 3}),
+            "SubsetRandomSampler": (listed_of(data.SubsetRandomSampler), lambda: {"indices": [0, 2]}),
+            "WeightedRandomSampler": (
+                listed_of(data.WeightedRandomSampler), lambda: {"weights": np.ones(3), "num_samples": 3}
+            ),
+            "BatchSampler": (
+                listed_of(data.BatchSampler), lambda: {"sampler": [0, 1], "batch_size": 2, "drop_last": False}
+            ),
             "ArrayDataset[]": (lambda index: dataset[index], lambda: {"index": 1}),
             "random_split": (data.random_split, lambda: {"dataset": dataset, "lengths": [5, 3]}),
             "stratified_split": (data.stratified_split, lambda: {"labels": y, "fraction": 0.5}),
