@@ -120,15 +120,18 @@ def _scaled(data: bytes, width: int) -> np.ndarray:
 
 
 def mel_filters(bands: int, size: int, rate: int, low: float = 0.0, high: float | None = None) -> np.ndarray:
-    """Triangles on the mel scale, float64 [bands, size // 2 + 1]; each rises from its left neighbour's centre to its
-    own, 1, and falls to its right neighbour's.
+    """Triangles on the mel scale: each rises from its left neighbour's centre to its own, where it is 1, and falls to
+    its right neighbour's.
 
     Args:
         bands: How many.
         size: Samples of the Fourier transform.
         rate: Samples a second.
-        low: Lowest frequency, in hertz.
-        high: Highest frequency; half the rate when None.
+        low: Lowest frequency, in hertz. Default: 0.
+        high: Highest frequency, in hertz; half the rate when None.
+
+    Returns:
+        The weight of each frequency of the transform in each band, float64 [bands, size // 2 + 1].
 
     Raises:
         DataArgumentError: The frequencies are not 0 <= low < high <= rate / 2, or a number is under 1.
@@ -268,6 +271,9 @@ def spoken_digit_recordings(root: str | Path | None = None) -> list[Recording]:
     Args:
         root: A folder that holds them, directly, in recordings/ or in spoken-digits/recordings/; the folder that the
             environment variable NBDL_DATA names when None.
+
+    Returns:
+        Where each is, and what their names say of them.
 
     Raises:
         DataFileError: There is no such folder, or no recording in it.

@@ -32,7 +32,14 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__")
 
     def take(self, indices: np.ndarray) -> Any:
-        """The batch of the samples at the given indices, int64 [N], in that order."""
+        """The batch of the samples at the given indices, in that order. A subclass that can be faster redefines it.
+
+        Args:
+            indices: int64 [N].
+
+        Returns:
+            What `default_collate` makes of the samples.
+        """
         return default_collate([self[int(index)] for index in indices])
 
     def __add__(self, other: "Dataset") -> "ConcatDataset":
@@ -81,7 +88,14 @@ class ArrayDataset(Dataset):
         return tuple(array[index] for array in self.arrays)
 
     def take(self, indices: np.ndarray) -> tuple[Any, ...]:
-        """The batch of the given samples: one copy an array, in the order of the indices."""
+        """The batch of the given samples: one copy an array, in the order of the indices.
+
+        Args:
+            indices: int64 [N].
+
+        Returns:
+            As many arrays as the data set has, [N, *] each.
+        """
         return tuple(
             np.take(array, indices, axis=0) if isinstance(array, np.ndarray) else array[indices]
             for array in self.arrays

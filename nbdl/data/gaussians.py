@@ -18,7 +18,18 @@ MODES, RADIUS, DEVIATION = 8, 2.0, 0.1
 
 
 def ring_means(modes: int = MODES, radius: float = RADIUS) -> np.ndarray:
-    """The middles of Gaussians spread evenly on a circle around 0, float64 [modes, 2]; the first lies on the right."""
+    """The middles of Gaussians spread evenly on a circle around 0.
+
+    Args:
+        modes: How many, at least 1. Default: 8.
+        radius: Of the circle. Default: 2.
+
+    Returns:
+        float64 [modes, 2]; the first lies on the right.
+
+    Raises:
+        DataArgumentError: modes is under 1.
+    """
     angles = 2 * np.pi * np.arange(check_count("modes", modes, 1, "a whole number from 1 up")) / modes
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -82,7 +93,10 @@ def mode_coverage(points: np.ndarray, means: np.ndarray, deviation: float = DEVI
     Args:
         points: [N, 2].
         means: [modes, 2].
-        deviation: Standard deviation around each.
+        deviation: Standard deviation around each. Default: 0.1.
+
+    Returns:
+        Modes that are covered, the share of points near one, and how many are near each.
 
     Raises:
         DataArgumentError: There is no point.

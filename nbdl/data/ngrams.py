@@ -23,7 +23,14 @@ NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 
 
 def ngram_name(order: int) -> str:
-    """What a model of that order is called."""
+    """What a model of that order is called.
+
+    Args:
+        order: Tokens of an n-gram.
+
+    Returns:
+        "unigram", "bigram", "trigram", then "4gram" and so on.
+    """
     return NAMES.get(order, f"{order}gram")
 
 
@@ -66,7 +73,16 @@ class NgramModel:
 
     def probabilities(self, tokens: Any) -> np.ndarray:
         """How likely each token was, given those before it in the training tokens and in this text, which continues
-        them: float64 [K].
+        them.
+
+        Args:
+            tokens: Whole numbers [K], in [0, size).
+
+        Returns:
+            float64 [K].
+
+        Raises:
+            TokenError: A token is out of range.
         """
         text = _checked_tokens(tokens, self.size)
         memory = self._tokens[len(self._tokens) - self.order + 1 :]
@@ -81,7 +97,18 @@ class NgramModel:
         return p
 
     def loss(self, tokens: Any) -> float:
-        """The mean of $-\\log p$ over the tokens of a text, in nats a token."""
+        """The mean of $-\\log p$ over the tokens of a text.
+
+        Args:
+            tokens: Whole numbers [K], in [0, size), K at least 1.
+
+        Returns:
+            The mean, in nats a token.
+
+        Raises:
+            EmptyDataError: There is no token.
+            TokenError: A token is out of range.
+        """
         p = self.probabilities(tokens)
         if len(p) == 0:
             raise EmptyDataError("tokens", "at least one", "none")

@@ -75,7 +75,14 @@ class SequenceDataset(Dataset):
         return padded, lengths, self.labels[indices]
 
     def select(self, indices: Any) -> "SequenceDataset":
-        """The sequences at the given places with their labels, in that order."""
+        """The sequences at the given places with their labels, in that order.
+
+        Args:
+            indices: Whole numbers [M].
+
+        Returns:
+            A data set of M sequences.
+        """
         chosen = [int(index) for index in indices]
         return SequenceDataset([self.sequences[index] for index in chosen], self.labels[chosen])
 

@@ -124,7 +124,18 @@ class Autoregression:
         self.weights: np.ndarray = np.linalg.lstsq(rows, future[:, 0], rcond=None)[0]
 
     def forecast(self, past: np.ndarray, future: int) -> np.ndarray:
-        """The next values, [N, future], after the past [N, P], P at least the order."""
+        """The next values of some series.
+
+        Args:
+            past: [N, P], P at least the order.
+            future: How many values.
+
+        Returns:
+            [N, future].
+
+        Raises:
+            DataArgumentError: The past has fewer values than the order.
+        """
         if past.shape[1] < self.order:
             raise DataArgumentError("past", f"at least {self.order} values", str(past.shape[1]))
         values = past[:, past.shape[1] - self.order :]
