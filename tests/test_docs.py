@@ -26,6 +26,7 @@ EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(DOCS.glob("??/**/*.md"))
 SECTION = re.compile(r"# --8<-- \[(start|end):([\w-]+)\]")
 INCLUDE = re.compile(r'--8<-- "([\w./-]+):([\w-]+)"')
+SECTION_TITLE = re.compile(r'<span class="doc-section-title">([^<]*)</span>')
 PACKAGES = (
     *(cuda, data, explain, export, interop, models, nn, nn.utils),
     *(optim, optim.lr_scheduler, profiling, testing, train),
@@ -187,6 +188,9 @@ def test_every_page_is_in_its_language(site: dict[Path, Page]) -> None:
     for path, page in site.items():
         assert page.language == ("ko" if path.is_relative_to(SITE / "ko") else "en"), path
         assert page.images_without_text == 0, path
+    for path in (SITE / "ko" / "reference").rglob("index.html"):
+        for title in set(SECTION_TITLE.findall(path.read_text(encoding="utf-8"))):
+            assert re.search("[가-힣]", title), f"{path}: a section is called {title!r}"
 
 
 @pytest.mark.site
