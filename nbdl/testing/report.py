@@ -40,8 +40,9 @@ def line(result: OpResult, widest: int) -> str:
 def summary(results: Sequence[OpResult]) -> str:
     """The last line."""
     worst = max(results, key=lambda result: result.largest_error)
+    operations = len({r.operation for r in results})
     return (
-        f"{len({r.operation for r in results})} operations, {sum(r.cases for r in results):,} cases, "
+        f"{operations} operation{'s' * (operations != 1)}, {sum(r.cases for r in results):,} cases, "
         f"{sum(r.elements for r in results):,} gradients, {sum(r.kinks for r in results):,} kinks skipped, "
         f"{sum(r.complex_steps for r in results):,} complex steps, "
         f"largest error {worst.largest_error:.4f} of the tolerance ({worst.name})"
