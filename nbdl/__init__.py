@@ -9,10 +9,12 @@ from typing import Any as _Any
 import numpy as _np
 
 from nbdl import nn, ops, optim, profiling
-from nbdl.autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from nbdl.autograd import Tensor, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.nn.checkpoint import checkpoint, checkpoint_sequential
 from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
 from nbdl.ops.attributes import (
+    finfo,
+    iinfo,
     is_complex,
     is_floating_point,
     is_nonzero,
@@ -20,6 +22,7 @@ from nbdl.ops.attributes import (
     is_signed,
     is_tensor,
     numel,
+    result_type,
 )
 from nbdl.ops.creation import *
 from nbdl.ops.distance import *

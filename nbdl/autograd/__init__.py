@@ -14,7 +14,7 @@ there is no second derivative by calling backward twice.
 
 from nbdl.autograd.engine import backward, grad, retain_grad, tensor_backward
 from nbdl.autograd.graph import Context, Op
-from nbdl.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from nbdl.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from nbdl.autograd.tensor import RemovableHandle, Tensor, wrap
 
 # The engine stands above the tensor, so the two methods that need it are bound here.
@@ -29,6 +29,7 @@ __all__ = [
     "backward",
     "enable_grad",
     "grad",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nbdl.runtime.errors import ArgumentTypeError
+
 
 class _GradMode(threading.local):
     enabled = True
@@ -61,10 +63,14 @@ class _GradModeContext:
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
+            with self._again():
                 return function(*args, **kwargs)
 
         return wrapped
+
+    def _again(self) -> _GradModeContext:
+        """A context of its own for each call: calls may nest, and come from several threads."""
+        return type(self)()
 
 
 class no_grad(_GradModeContext):
@@ -77,3 +83,36 @@ class enable_grad(_GradModeContext):
     """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
 
     _value = True
+
+
+class inference_mode(_GradModeContext):
+    """Context manager and decorator: `no_grad`, under PyTorch's name for code that never asks for gradients.
+
+    PyTorch also spares a tensor made inside the bookkeeping of its versions, and refuses it in recorded operations
+    later. Tensors here carry nothing that could be spared: those made inside are as all others.
+
+    Args:
+        mode: False for the opposite: operations inside are recorded, also within `no_grad`.
+
+    Raises:
+        ArgumentTypeError: mode is not True or False.
+
+    Example:
+        >>> x = nbdl.ones(2, requires_grad=True)
+        >>> with nbdl.inference_mode():
+        ...     (2 * x).requires_grad
+        False
+    """
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
+        """An instance, or the decorated function: both `@inference_mode` and `@inference_mode()` work."""
+        return cls()(mode) if callable(mode) else object.__new__(cls)
+
+    def __init__(self, mode: bool = True) -> None:
+        if not isinstance(mode, bool):
+            raise ArgumentTypeError(f"mode: expected True or False, got {mode!r}")
+        super().__init__()
+        self._value = not mode
+
+    def _again(self) -> _GradModeContext:
+        return type(self)(not self._value)

@@ -64,19 +64,23 @@ divide_rows = Kernel(
 
 @scalar
 def _limit_row(weight, row, max_norm, order):
-    total = weight.dtype.type(0)
+    total = weight.dtype.type(math.inf) if order == -math.inf else weight.dtype.type(0)
     for j in range(weight.shape[1]):
         size = abs(weight[row, j])
         if order == 2.0:
             total += size * size
         elif order == math.inf:
             total = max(total, size)
+        elif order == -math.inf:
+            total = min(total, size)
+        elif order == 0.0:
+            total += weight.dtype.type(1) if size != 0 else weight.dtype.type(0)
         else:
             total += size ** weight.dtype.type(order)
     norm = total
     if order == 2.0:
         norm = math.sqrt(total)
-    elif order != math.inf:
+    elif order != 0.0 and abs(order) != math.inf:
         norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
     if norm > weight.dtype.type(max_norm):
         factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
@@ -158,7 +162,8 @@ def embedding(
         weight: [V, D], float32 or float64: the table.
         padding_idx: An id whose row gets no gradient; negative ones count from the end.
         max_norm: Rows that are looked up and have a larger norm are first scaled down to it, in the table itself.
-        norm_type: The order of that norm; infinity for the largest element.
+        norm_type: The order of that norm; infinity for the largest element, minus infinity for the smallest, 0 for the
+            number of elements other than 0.
         scale_grad_by_freq: Divide each row's gradient by how often its id occurs in the input.
         sparse: Not available: gradients are dense.
 
@@ -169,7 +174,7 @@ def embedding(
         DTypeError: The ids are not integers, or the table is not floating-point.
         ShapeError: The table has not two dimensions.
         IndexRangeError: An id is out of range; negative ids are.
-        ArgumentError: padding_idx is out of range, or sparse is set.
+        ArgumentError: padding_idx is out of range, sparse is set, max_norm is not finite, or norm_type is NaN.
         GradientError: max_norm is given while gradients of a table that is no leaf are recorded.
 
     Gradient:
@@ -203,10 +208,15 @@ def limit_norms(weight: Tensor, ids: np.ndarray, max_norm: float, norm_type: flo
     """Scales down, in place, the rows with these ids whose norm is too large.
 
     Raises:
-        ArgumentError: max_norm is not finite.
+        ArgumentError: max_norm is not finite, or norm_type is NaN.
+        ArgumentTypeError: norm_type is no number.
         GradientError: Gradients of a table that is no leaf are recorded.
     """
     check_number("max_norm", max_norm)
+    if isinstance(norm_type, bool) or not isinstance(norm_type, (int, float, np.number)):
+        raise ArgumentTypeError(f"norm_type: expected a number, got {type(norm_type).__name__}")
+    if math.isnan(norm_type):
+        raise ArgumentError("norm_type: expected a number or an infinity, got nan")
     if is_grad_enabled() and weight.requires_grad and not weight.is_leaf:
         raise GradientError(
             "max_norm: the table is changed in place, so it must be a leaf while gradients are recorded"

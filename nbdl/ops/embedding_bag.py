@@ -309,7 +309,8 @@ def embedding_bag(
         weight: [V, D], float32 or float64: the table.
         offsets: [B] integers, ascending from 0: where each bag begins in [K]. Equal neighbours make an empty bag.
         max_norm: Rows that are looked up and have a larger norm are first scaled down to it, in the table itself.
-        norm_type: The order of that norm; infinity for the largest element.
+        norm_type: The order of that norm; infinity for the largest element, minus infinity for the smallest, 0 for the
+            number of elements other than 0.
         scale_grad_by_freq: Divide each row's gradient by how often its id occurs in the input; not for the maximum.
         mode: "sum", "mean" or "max".
         sparse: Not available: gradients are dense.

@@ -4,7 +4,7 @@ from typing import Any
 
 from nbdl.ops.creation.data import as_tensor, from_dlpack, from_numpy, tensor
 from nbdl.ops.creation.lines import arange, linspace, logspace
-from nbdl.ops.creation.matrices import eye, meshgrid, tril, triu
+from nbdl.ops.creation.matrices import eye, meshgrid, tril, tril_indices, triu, triu_indices
 from nbdl.ops.creation.random import (
     bernoulli,
     bernoulli_,
@@ -82,7 +82,9 @@ __all__ = [
     "set_rng_state",
     "tensor",
     "tril",
+    "tril_indices",
     "triu",
+    "triu_indices",
     "zeros",
     "zeros_like",
 ]

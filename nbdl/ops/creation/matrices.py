@@ -12,7 +12,8 @@ from nbdl.ops.creation.values import zeros
 from nbdl.ops.shape.views import expand, reshape
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.checks import check_choice, check_int
-from nbdl.runtime.errors import ShapeError
+from nbdl.runtime.dtypes import INT64, as_dtype
+from nbdl.runtime.errors import DTypeError, ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
 
 # ---------------------------------------------------------------- kernels
@@ -179,6 +180,78 @@ def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
     if input.ndim < 2:
         raise ShapeError(f"input: expected shape [*, N, M], got {list(input.shape)}")
     return TriangleOp.apply(input, check_int("diagonal", diagonal), lower)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Where the elements of a lower triangle stand, row by row; `x[*nbdl.tril_indices(n, m)]` are these elements.
+
+    Args:
+        row: Number of rows, N.
+        col: Number of columns, M.
+        offset: The diagonal up to which elements belong to it: 0 the main one, positive ones above it.
+        dtype: int64 or int32; int64 when None.
+        device: Where the tensor lives.
+
+    Returns:
+        [2, K]: the rows and the columns of the K elements.
+
+    Raises:
+        ArgumentError: A size is negative.
+        DTypeError: The dtype is another one.
+
+    Gradient:
+        None: the tensor is a leaf.
+
+    Example:
+        >>> nbdl.tril_indices(3, 2)
+        tensor([[0, 1, 1, 2, 2],
+                [0, 0, 1, 0, 1]])
+    """
+    return _triangle_indices(row, col, offset, True, dtype, device)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Where the elements of an upper triangle stand, row by row; `x[*nbdl.triu_indices(n, m)]` are these elements.
+
+    Args:
+        row: Number of rows, N.
+        col: Number of columns, M.
+        offset: The diagonal from which elements belong to it: 0 the main one, positive ones above it.
+        dtype: int64 or int32; int64 when None.
+        device: Where the tensor lives.
+
+    Returns:
+        [2, K]: the rows and the columns of the K elements.
+
+    Raises:
+        ArgumentError: A size is negative.
+        DTypeError: The dtype is another one.
+
+    Gradient:
+        None: the tensor is a leaf.
+
+    Example:
+        >>> nbdl.triu_indices(3, 2)
+        tensor([[0, 0, 1],
+                [0, 1, 1]])
+    """
+    return _triangle_indices(row, col, offset, False, dtype, device)
+
+
+def _triangle_indices(row: int, col: int, offset: int, lower: bool, dtype: Any, device: Any) -> Tensor:
+    """Counts instead of looking at all N M elements."""
+    rows, columns = check_int("row", row, 0), check_int("col", col, 0)
+    wanted = INT64 if dtype is None else as_dtype(dtype)
+    if wanted not in (INT64, np.dtype(np.int32)):
+        raise DTypeError(f"dtype: expected int64 or int32, got {wanted}")
+    reach = max(rows, columns)  # where a diagonal has left the matrix
+    diagonal = min(max(check_int("offset", offset), -reach), reach)
+    edge = np.clip(np.arange(rows) + (diagonal + lower), 0, columns)
+    first, counts = (np.zeros_like(edge), edge) if lower else (edge, columns - edge)
+    places = np.empty((2, counts.sum()), wanted)
+    places[0] = np.repeat(np.arange(rows), counts)
+    places[1] = np.arange(places.shape[1]) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    return finished(places, device, False)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

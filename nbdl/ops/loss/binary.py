@@ -175,21 +175,21 @@ class WeightedLogitsOp(Op):
 # ---------------------------------------------------------------- public
 
 
-def _check_probabilities(input: Tensor) -> None:
-    if input._array.size == 0:
+def _check_probabilities(name: str, tensor: Tensor) -> None:
+    if tensor._array.size == 0:
         return
-    line = arrays.contiguous(widened(input._array)).reshape(1, -1, 1)
+    line = arrays.contiguous(widened(tensor._array)).reshape(1, -1, 1)
     low, high = min_fold(line), max_fold(line)
     if type(low) is DeviceArray:
-        cuda_memory.look(low, lambda value: _check_range(value.item(), 1.0))
-        cuda_memory.look(high, lambda value: _check_range(0.0, value.item()))
+        cuda_memory.look(low, lambda value: _check_range(name, value.item(), 1.0))
+        cuda_memory.look(high, lambda value: _check_range(name, 0.0, value.item()))
     else:
-        _check_range(low[0, 0], high[0, 0])
+        _check_range(name, low[0, 0], high[0, 0])
 
 
-def _check_range(low: float, high: float) -> None:
+def _check_range(name: str, low: float, high: float) -> None:
     if not (low >= 0 and high <= 1):
-        raise ArgumentError(f"input: expected probabilities in [0, 1], got values from {low} to {high}")
+        raise ArgumentError(f"{name}: expected probabilities in [0, 1], got values from {low} to {high}")
 
 
 def binary_cross_entropy(
@@ -204,7 +204,7 @@ def binary_cross_entropy(
 
     Args:
         input: [*], probabilities, float32 or float64.
-        target: The shape and dtype of the input, as a rule in [0, 1].
+        target: The shape and dtype of the input, probabilities in [0, 1].
         weight: Weights that broadcast to the target's shape; the mean stays over the elements.
         size_average: PyTorch's old name for reduction='mean'.
         reduce: PyTorch's old name for reduction other than 'none'.
@@ -216,7 +216,7 @@ def binary_cross_entropy(
     Raises:
         ShapeError: The target has another shape.
         DTypeError: The input is not floating point, or target or weight is of another dtype.
-        ArgumentError: An input lies outside [0, 1] or is NaN, a target is NaN, or an unknown reduction.
+        ArgumentError: An input or a target lies outside [0, 1] or is NaN, or an unknown reduction.
 
     Gradient:
         For input, target and weight.
@@ -227,7 +227,8 @@ def binary_cross_entropy(
     """
     reduction = chosen_reduction(reduction, size_average, reduce)
     check_pair(input, target)
-    _check_probabilities(input)
+    _check_probabilities("input", input)
+    _check_probabilities("target", target)
     if weight is None:
         return BinaryCrossEntropyOp.apply(input, target, (), reduction)
     check_same_dtype("weight", weight, "input", input)

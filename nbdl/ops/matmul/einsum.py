@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,16 @@ from nbdl.autograd import Tensor
 from nbdl.ops.matmul.products import matmul
 from nbdl.ops.shape.diagonals import diagonal
 from nbdl.ops.shape.views import permute, reshape
-from nbdl.runtime.checks import check_float, check_same_dtype
-from nbdl.runtime.errors import ArgumentError, ShapeError
+from nbdl.runtime.checks import check_float, check_int, check_same_dtype
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 Label = str | int
 """A letter, or for a dimension under an ellipsis its number counted from the right: -1, -2, ..."""
 
 Labels = tuple[Label, ...]
+
+LETTERS = ascii_uppercase + ascii_lowercase
+"""What the numbers 0 to 51 mean in lists of labels."""
 
 MOST_SEARCHED = 5
 """Operands up to which every order of pairs is tried."""
@@ -80,6 +84,23 @@ def _labels(part: str, rank: int, equation: str) -> Labels:
     if covered < 0 or (covered and not dots):
         raise ShapeError(f"operands: expected {len(head + tail)} dimensions for {part!r} of {equation!r}, got {rank}")
     return (*head, *range(-covered, 0), *tail)
+
+
+def _from_sublists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Equation and operands of the form `einsum(x, [0, 1], y, [1, 2], [0, 2])`."""
+    if len(arguments) < 2:
+        raise ArgumentError("operands: expected a list of labels after each tensor, got one tensor alone")
+    count = len(arguments) // 2
+    groups = ["".join(_letters(f"sublists[{n}]", arguments[2 * n + 1])) for n in range(count)]
+    output = "->" + "".join(_letters("the output's sublist", arguments[-1])) if len(arguments) % 2 else ""
+    return ",".join(groups) + output, arguments[: 2 * count : 2]
+
+
+def _letters(name: str, sublist: Any) -> list[str]:
+    """The letters of a list of labels: A to Z are 0 to 25, a to z 26 to 51, in the order that letters have."""
+    if not isinstance(sublist, (list, tuple)):
+        raise ArgumentTypeError(f"{name}: expected a list of labels from 0 to 51, got {type(sublist).__name__}")
+    return ["..." if label is Ellipsis else LETTERS[check_int(name, label, 0, 51)] for label in sublist]
 
 
 # ---------------------------------------------------------------- the order of the pairs
@@ -156,15 +177,19 @@ def _contract(a: Tensor, left: Labels, b: Tensor, right: Labels, needed: set[Lab
 # ---------------------------------------------------------------- public
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     r"""Sums products of the operands' elements, as an equation of letters says.
 
     `"ij,jk->ik"` is the matrix product: each letter names a dimension, letters that the output lacks are summed. A
     letter twice in one operand takes a diagonal, `...` stands for any further dimensions, and without `->` the output
     has the ellipsis and then, in alphabetical order, the letters that occur once.
 
+    Numbers can stand for the letters: `einsum(x, [0, 1], y, [1, 2], [0, 2])`, each list behind its operand, the
+    output's, if any, at the end, `Ellipsis` for `...`.
+
     Args:
-        equation: One group of letters for each operand, separated by commas; spaces are ignored.
+        equation: One group of letters for each operand, separated by commas; spaces are ignored. Or the first operand,
+            if lists of numbers from 0 to 51 name the dimensions.
         operands: Tensors of one dtype, float32 or float64, or one list of them. A dimension of size 1 is broadcast
             against another size of its letter.
 
@@ -172,7 +197,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         A dimension for each letter of the output. With a single operand and nothing to sum it is a view.
 
     Raises:
-        ArgumentError: The equation is malformed, or has another number of operands.
+        ArgumentError: The equation is malformed, or has another number of operands, or a number is no label.
         ShapeError: An operand's rank does not fit its letters, or one letter has two sizes.
         DTypeError: An operand is not floating point, or the dtypes differ.
 
@@ -184,6 +209,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         >>> nbdl.einsum("ii", x), nbdl.einsum("ij->j", x)
         (tensor(5.), tensor([4., 6.]))
     """
+    if isinstance(equation, Tensor):
+        equation, operands = _from_sublists((equation, *operands))
+    if not isinstance(equation, str):
+        raise ArgumentTypeError(f"equation: expected a text or a Tensor, got {type(equation).__name__}")
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     if not operands:

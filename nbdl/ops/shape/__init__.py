@@ -31,6 +31,7 @@ from nbdl.ops.shape.stacking import (
     vstack,
 )
 from nbdl.ops.shape.views import (
+    broadcast_shapes,
     broadcast_tensors,
     broadcast_to,
     expand,
@@ -60,6 +61,7 @@ __all__ = [
     "atleast_2d",
     "atleast_3d",
     "block_diag",
+    "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
     "cartesian_prod",

@@ -22,7 +22,7 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
 from nbdl.runtime import arrays
-from nbdl.runtime.checks import check_dim
+from nbdl.runtime.checks import check_dim, check_int
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 # ---------------------------------------------------------------- arguments
@@ -560,8 +560,37 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
         >>> a.shape, b.shape
         ((3, 4), (3, 4))
     """
-    try:
-        shape = np.broadcast_shapes(*[tensor.shape for tensor in tensors])
-    except ValueError:
-        raise ShapeError(f"tensors: no common shape of {[list(tensor.shape) for tensor in tensors]}") from None
+    shape = _common_shape("tensors", [tensor.shape for tensor in tensors])
     return tuple(expand(tensor, shape) for tensor in tensors)
+
+
+def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
+    """The common shape of tensors of these shapes: that of what an operation on all of them gives.
+
+    Args:
+        shapes: Shapes, or sizes of one dimension.
+
+    Returns:
+        The shape; () of none.
+
+    Raises:
+        ShapeError: The shapes have no common shape.
+        ArgumentError: A size is negative.
+        ArgumentTypeError: A size is no integer.
+
+    Example:
+        >>> nbdl.broadcast_shapes((3, 1), 4, (1, 1, 1))
+        (1, 3, 4)
+    """
+    listed = []
+    for position, shape in enumerate(shapes):
+        sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+        listed.append(tuple(check_int(f"shapes[{position}]", size, 0) for size in sizes))
+    return _common_shape("shapes", listed)
+
+
+def _common_shape(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(f"{name}: no common shape of {[list(shape) for shape in shapes]}") from None

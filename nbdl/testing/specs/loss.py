@@ -344,6 +344,8 @@ SPECS = [
         (
             Refusal(lambda: {"input": np.array([1.5]), "target": np.array([1.0])}, ArgumentError, "input"),
             Refusal(lambda: {"input": np.array([np.nan]), "target": np.array([1.0])}, ArgumentError, "input"),
+            Refusal(lambda: {"input": np.array([0.5]), "target": np.array([1.5])}, ArgumentError, "target"),
+            Refusal(lambda: {"input": np.array([0.5]), "target": np.array([-0.5])}, ArgumentError, "target"),
         ),
     ),
     OpSpec(
