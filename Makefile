@@ -12,7 +12,7 @@ PINNED := --constraint constraints.txt
 export PYTHONUTF8 := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup demo test lint format docs docs-test serve bench labs simt ptx ptx-table parity wasm gpu gpu-free nightly gradcheck-report reliability bounds mutants mutation constraints clean
+.PHONY: help setup demo test lint format docs docs-test serve bench bench-operations labs simt ptx ptx-table parity wasm gpu gpu-free nightly gradcheck-report reliability bounds mutants mutation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -89,6 +89,10 @@ docs-test: docs $(READY)/dev $(READY)/browser
 
 bench: $(READY)/core $(READY)/parity
 	$(BIN)/python -m benchmarks --write
+
+# Every operation that PyTorch has too, into benchmarks/OPERATIONS.md.
+bench-operations: $(READY)/core $(READY)/parity
+	$(BIN)/python -m benchmarks operations --blocks 3 --write
 
 # One thread and one process: the results are the same for any number, and so is the load on a shared machine.
 labs: $(READY)/core

@@ -2,6 +2,7 @@
 
 python -m benchmarks --write               every topic at 1 and 2 threads, into benchmarks/RESULTS.md and README.md
 python -m benchmarks mlp gemm --threads 1  some topics, printed only
+python -m benchmarks operations --write    every operation that PyTorch has too, into benchmarks/OPERATIONS.md
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ LONG_BLOCK_SECONDS = 2.0
 FEW_BLOCKS = 3
 """Blocks of a case whose blocks are longer than that."""
 
+APART = "operations"
+"""The topic that runs, and is written, by itself."""
+
 
 @dataclass
 class Row:
@@ -47,7 +51,7 @@ class Row:
 
 
 class Worker:
-    """A library's process for one case."""
+    """A library's process for one case, which gets ready while others do."""
 
     def __init__(self, library: str, topic: str, case: str, threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NBDL_NUM_THREADS": str(threads)}
@@ -59,8 +63,11 @@ class Worker:
             text=True,
             env=environment,
         )
+        self._name = f"{library} {topic} {case}"
+
+    def wait(self) -> None:
         if self._read() != "ready\n":
-            raise SystemExit(f"{library} {topic} {case}: the worker did not start")
+            raise SystemExit(f"{self._name}: the worker did not start")
 
     def _read(self) -> str:
         assert self._process.stdout is not None
@@ -84,6 +91,8 @@ class Worker:
 def compare(topic: str, case: str, threads: int, blocks: int = BLOCKS) -> Row:
     """Runs both libraries in turn; the ratio is the median over neighbouring blocks."""
     ours, theirs = Worker("nbdl", topic, case, threads), Worker("torch", topic, case, threads)
+    ours.wait()
+    theirs.wait()
     estimate = max(ours.block(3), theirs.block(3))
     steps = max(SHORTEST_BLOCK, min(2000, int(BLOCK_SECONDS / estimate)))
     if steps * estimate > LONG_BLOCK_SECONDS:
@@ -116,14 +125,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--blocks", type=int, default=BLOCKS)
     parser.add_argument("--case", default="", help="only cases whose name contains this")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md and the table of README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write benchmarks/RESULTS.md and the table of README.md, or OPERATIONS.md"
+    )
     options = parser.parse_args()
+    written = {(): "RESULTS.md", (APART,): "OPERATIONS.md"}.get(tuple(options.topics))
+    if options.write and written is None:
+        parser.error(f"--write takes no topics, or {APART}")
     for topic in options.topics:
         if topic not in topics:
             parser.error(f"unknown topic {topic!r}; known: {', '.join(topics)}")
 
     rows: list[Row] = []
-    for topic in options.topics or topics:
+    for topic in options.topics or [topic for topic in topics if topic != APART]:
         for threads in options.threads:
             chosen = [
                 case for case in importlib.import_module(f"benchmarks.cases.{topic}").CASES if options.case in case
@@ -141,12 +155,14 @@ def main() -> None:
                 mean = statistics.geometric_mean(row.ratio for row in mine)
                 print(f"{topic:10} geometric mean, {threads} threads: {mean:.3f}")
             rows += mine
-    if options.write:
+    if written and options.write:
         from benchmarks.report import write_results, write_summary
         from benchmarks.start import measure
 
-        write_results(Path(__file__).with_name("RESULTS.md"), rows, measure())
-        write_summary(Path(__file__).parents[1] / "README.md", rows)
+        whole = written == "RESULTS.md"
+        write_results(Path(__file__).with_name(written), rows, measure() if whole else [])
+        if whole:
+            write_summary(Path(__file__).parents[1] / "README.md", rows)
 
 
 if __name__ == "__main__":

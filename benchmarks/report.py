@@ -1,4 +1,4 @@
-"""Writes benchmarks/RESULTS.md: every case measured, the lost ones included, with date, versions and machine."""
+"""Writes what was measured: every case, the lost ones included, with date, versions and machine."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def write_results(path: Path, rows: Sequence[Any], start: Sequence[StartRow]) ->
                 mean, lost = statistics.geometric_mean(ratios), sum(ratio < 1 for ratio in ratios)
                 lines.append(f"| geometric mean of {len(ratios)} | {threads} | | | **{mean:.2f}**, {lost} lost | | |")
         lines.append("")
-    lines += ["## Start and memory", "", "| what | nbdl | PyTorch | ratio |", "|---|---|---|---|"]
+    if start:
+        lines += ["## Start and memory", "", "| what | nbdl | PyTorch | ratio |", "|---|---|---|---|"]
     for row in start:
         torch = "" if row.torch is None else f"{row.torch:.2f} {row.unit}"
         ratio = "" if row.torch is None else f"**{row.torch / row.nbdl:.2f}**"

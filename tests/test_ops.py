@@ -11,6 +11,7 @@ from nbdl import ops
 from nbdl.testing import properties, simt
 from nbdl.testing.draw import Draw, seeded
 from nbdl.testing.runner import check_operation, share_cases
+from nbdl.testing.spec import to_tensors
 from nbdl.testing.specs import all_specs
 
 SPECS = all_specs()
@@ -18,6 +19,8 @@ SHARES = share_cases(SPECS, max(1000, settings.default.max_examples))
 DIFFERENTIABLE = [spec for spec in SPECS if spec.differentiable]
 
 rows = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+TIMED = [spec for spec in SPECS if spec.benchmark is not None and not spec.variant]
+
 differentiable_rows = pytest.mark.parametrize("spec", DIFFERENTIABLE, ids=lambda spec: spec.name)
 
 
@@ -55,6 +58,12 @@ def test_gradients(spec):
     result = check_operation(spec, SHARES[spec.name])
     assert result.failure is None, f"{result.failure}\n\n{result.reproducer}"
     assert result.cases == SHARES[spec.name] and bool(result.elements) == bool(spec.differentiable)
+
+
+@pytest.mark.parametrize("spec", TIMED, ids=lambda spec: spec.name)
+def test_arguments_for_timing_are_accepted(spec):
+    """`make bench-operations` runs with them."""
+    spec.function(**to_tensors(spec.benchmark(np.random.default_rng(0)), np.float32, spec.differentiable))
 
 
 @differentiable_rows

@@ -49,7 +49,6 @@ class OpSpec:
             stores what float32 computed, it is HALF.
         refusals: Bad arguments and the errors they must raise.
         benchmark: Keyword arguments of a typical size, made by a seeded generator; None to leave it out.
-        page: The docs page that explains the operation.
         variant: Distinguishes several rows of one function.
         described: How the arguments of another project's function were described, for its reproducer.
     """
@@ -61,7 +60,6 @@ class OpSpec:
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"float64": 1e-12, "float32": 1e-5})
     refusals: tuple[Refusal, ...] = ()
     benchmark: Callable[[np.random.Generator], dict[str, Any]] | None = None
-    page: str = "reference/ops"
     variant: str = ""
     described: Mapping[str, str] | None = None
 

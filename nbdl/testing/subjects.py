@@ -98,7 +98,6 @@ def load_subject(subject: Any, inputs: Mapping[str, str] | None = None, referenc
         cases,
         checked,
         tolerance={"float64": 1e-9, "float32": 1e-4},
-        page="",
         described=dict(inputs) if inputs else None,
     )
 

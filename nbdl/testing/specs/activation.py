@@ -43,7 +43,6 @@ def _row(
         tolerance={"float64": 1e-12, "float32": float32},
         refusals=refusals if integers else (floats_only, *refusals),
         benchmark=lambda rng: {"input": rng.standard_normal(1 << 20), **options(_first())},
-        page="reference/ops/activation",
     )
 
 
@@ -193,7 +192,6 @@ SPECS = [
         reference=rectifiers.relu_reference,
         inputs=_many_elements,
         differentiable=("input",),
-        page="reference/ops/activation",
         variant="many elements",
     ),
     OpSpec(
@@ -206,14 +204,12 @@ SPECS = [
             Refusal(lambda: {"input": SIGNED, "lower": 0.5, "upper": 0.25}, ArgumentError, "lower"),
         ),
         benchmark=lambda rng: {"input": rng.standard_normal(1 << 20), "training": True},
-        page="reference/ops/activation",
     ),
     OpSpec(
         function=reseeded(random_slopes.rrelu),
         reference=reseeded(random_slopes.rrelu_reference),
         inputs=lambda draw: {**_many_elements(draw), "training": True},
         differentiable=("input",),
-        page="reference/ops/activation",
         variant="many elements",
     ),
     OpSpec(
@@ -228,14 +224,12 @@ SPECS = [
             Refusal(lambda: {"input": np.zeros((2, 2)), "dim": 2}, IndexRangeError, "dim"),
         ),
         benchmark=lambda rng: {"input": rng.standard_normal((1024, 2048))},
-        page="reference/ops/activation",
     ),
     OpSpec(
         function=gated.glu,
         reference=gated.glu_reference,
         inputs=_long_glu_inputs,
         differentiable=("input",),
-        page="reference/ops/activation",
         variant="long rows",
     ),
     OpSpec(
@@ -250,14 +244,12 @@ SPECS = [
             Refusal(lambda: {"input": np.zeros((2, 3)), "weight": np.ones((3, 1))}, ShapeError, "weight"),
         ),
         benchmark=lambda rng: {"input": rng.standard_normal((32, 64, 32, 32)), "weight": rng.uniform(0, 1, 64)},
-        page="reference/ops/activation",
     ),
     OpSpec(
         function=gated.prelu,
         reference=gated.prelu_reference,
         inputs=_many_samples,
         differentiable=("input", "weight"),
-        page="reference/ops/activation",
         variant="many samples",
     ),
 ]

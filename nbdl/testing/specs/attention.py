@@ -16,7 +16,6 @@ from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal, reseeded
 
 WANTED = ("query", "key", "value")
-PAGE = "reference/ops/attention"
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
@@ -174,7 +173,6 @@ def _row(inputs: Callable[[Draw], dict[str, Any]], variant: str, wanted: tuple[s
         inputs,
         wanted,
         TOLERANCE,
-        page=PAGE,
         variant=variant,
     )
 
@@ -187,7 +185,6 @@ SPECS = [
         WANTED,
         TOLERANCE,
         REFUSALS,
-        page=PAGE,
         benchmark=lambda rng: {
             name: rng.standard_normal((8, 6, 256, 64)) for name in WANTED
         } | {"is_causal": True},
@@ -198,6 +195,6 @@ SPECS = [
     _row(allowed, "mask"),
     _row(additive, "additive mask", (*WANTED, "attn_mask")),
     _row(forbidding, "minus infinity"),
-    OpSpec(attention_with_dropout, dropout_reference, dropped, WANTED, TOLERANCE, page=PAGE, variant="dropout"),
+    OpSpec(attention_with_dropout, dropout_reference, dropped, WANTED, TOLERANCE, variant="dropout"),
     _row(long, "long"),
 ]  # fmt: skip

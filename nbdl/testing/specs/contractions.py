@@ -15,7 +15,6 @@ from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, Nbdl
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/matmul"
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
@@ -34,7 +33,7 @@ def _row(
     differentiable: tuple[str, ...],
     *refusals: Refusal,
 ) -> OpSpec:
-    return OpSpec(function, reference, inputs, differentiable, TOLERANCE, refusals, page=PAGE)
+    return OpSpec(function, reference, inputs, differentiable, TOLERANCE, refusals)
 
 
 # ---------------------------------------------------------------- added to a tensor

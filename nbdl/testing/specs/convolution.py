@@ -12,7 +12,6 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, Sh
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "concepts/convolutional-networks"
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}
 
 
@@ -166,7 +165,6 @@ def _row(function: Any, inputs: Any, variant: str = "", refusals: tuple[Refusal,
         tolerance=TOLERANCE,
         refusals=refusals,
         variant=variant,
-        page=PAGE,
         **options,
     )
 

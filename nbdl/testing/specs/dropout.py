@@ -58,7 +58,6 @@ def _row(
             *wrong,
         ),
         benchmark=lambda rng: {"input": rng.standard_normal((32,) * rank), "training": True},
-        page="reference/ops/dropout",
         variant=variant,
     )
 

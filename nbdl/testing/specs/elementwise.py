@@ -67,7 +67,6 @@ def _unary(
         tolerance={"float64": float64, "float32": float32},
         refusals=(WORD, *refusals),
         benchmark=lambda rng: {"input": rng.uniform(low, high, 1 << 20)},
-        page="reference/elementwise",
     )
 
 
@@ -81,7 +80,6 @@ def _of_integers(name: str, reference: Reference, kinds: Sequence[str] = ("int64
         function=getattr(ops, name),
         reference=lambda input: reference(input),
         inputs=inputs,
-        page="reference/elementwise",
         variant="integers",
     )
 
@@ -93,7 +91,6 @@ def _blocks(name: str, reference: Reference) -> OpSpec:
         reference=lambda input: reference(input),
         inputs=lambda draw: {"input": draw.array((3, draw.integer(50, 99)), 0.1, 3.0)},
         differentiable=("input",),
-        page="reference/elementwise",
         variant="blocks",
     )
 
@@ -172,7 +169,6 @@ def _class(name: str, reference: Reference) -> OpSpec:
         reference=lambda input: reference(input),
         inputs=lambda draw: {"input": _with_special(draw)},
         refusals=(WORD,),
-        page="reference/elementwise",
     )
 
 
@@ -238,13 +234,11 @@ OPTIONS = [
             Refusal(lambda: {"input": np.arange(3), "decimals": 2}, ArgumentError, "decimals"),
             NO_BOOL,
         ),
-        page="reference/elementwise",
     ),
     OpSpec(
         ops.round,
         lambda input: np.round(input),
         lambda draw: {"input": draw.array(draw.shape(max_size=4), -4, 4, ties=True)},
-        page="reference/elementwise",
         variant="halves",
     ),
     OpSpec(
@@ -253,14 +247,12 @@ OPTIONS = [
         lambda draw: {"input": draw.array(draw.shape(max_size=4), 0.05, 0.95)},
         ("input",),
         refusals=(Refusal(lambda: {"input": FLOATS, "eps": 0.6}, ArgumentError, "eps"), WORD),
-        page="reference/elementwise",
     ),
     OpSpec(
         ops.logit,
         logit_reference,
         lambda draw: {"input": draw.array(draw.shape(max_size=4), -0.5, 1.5, avoid=(0.1, 0.9)), "eps": 0.1},
         ("input",),
-        page="reference/elementwise",
         variant="eps",
     ),
     *[
@@ -271,7 +263,6 @@ OPTIONS = [
             ("input",),
             refusals=(Refusal(lambda: {"input": FLOATS}, ArgumentError, "min"),),
             benchmark=lambda rng: {"input": rng.standard_normal(1 << 20), "min": -1.0, "max": 1.0},
-            page="reference/elementwise",
         )
         for function in (ops.clamp, ops.clip)
     ],
@@ -281,7 +272,6 @@ OPTIONS = [
             clamp_reference,
             lambda draw, name=name: {"input": draw.array(draw.shape(max_size=4), avoid=(0.5,)), name: 0.5},
             ("input",),
-            page="reference/elementwise",
         )
         for function, name in ((ops.clamp_min, "min"), (ops.clamp_max, "max"))
     ],
@@ -290,7 +280,6 @@ OPTIONS = [
         clamp_reference,
         _clamp_tensors,
         ("input", "min", "max"),
-        page="reference/elementwise",
         variant="tensors",
     ),
     OpSpec(
@@ -298,14 +287,12 @@ OPTIONS = [
         _nan_to_num_reference,
         lambda draw: {"posinf": 4.0, "neginf": -4.0, **_nan_to_num_inputs(draw)},
         refusals=(WORD,),
-        page="reference/elementwise",
     ),
     OpSpec(
         ops.nan_to_num,
         _nan_to_num_reference,
         lambda draw: {"input": draw.array(draw.shape(max_size=4))},
         ("input",),
-        page="reference/elementwise",
         variant="finite",
     ),
 ]
@@ -334,14 +321,12 @@ CASTS = [
             Refusal(lambda: {"input": FLOATS, "dtype": np.complex128}, DTypeError, "dtype"),
             Refusal(lambda: {"input": FLOATS, "device": "tpu"}, ArgumentError, "device"),
         ),
-        page="reference/elementwise",
     ),
     OpSpec(
         ops.to,
         _to_reference,
         lambda draw: {"input": draw.array(draw.shape(max_size=4)), "device": "cpu"},
         ("input",),
-        page="reference/elementwise",
         variant="device",
     ),
 ]

@@ -16,7 +16,6 @@ from nbdl.testing.spec import OpSpec, Refusal
 Reference = Callable[..., Any]
 Inputs = Callable[[Draw], dict[str, Any]]
 
-PAGE = "reference/elementwise"
 FLOATS = np.array([0.5, 2.0])
 BOOLS = np.array([True, False])
 WHOLE = np.array([3, -2])
@@ -87,6 +86,14 @@ def bool_pairs(draw: Draw) -> dict[str, Any]:
 # ---------------------------------------------------------------- arithmetic
 
 
+def _million(rng: np.random.Generator) -> dict[str, Any]:
+    return {"input": rng.uniform(0.5, 2, 1 << 20), "other": rng.uniform(0.5, 2, 1 << 20)}
+
+
+def _million_small_integers(rng: np.random.Generator) -> dict[str, Any]:
+    return {"input": rng.integers(0, 32, 1 << 20), "other": rng.integers(0, 32, 1 << 20)}
+
+
 def _row(
     name: str,
     reference: Reference,
@@ -96,6 +103,7 @@ def _row(
     variant: str = "",
     float64: float = 1e-12,
     float32: float = 1e-5,
+    benchmark: Callable[[np.random.Generator], dict[str, Any]] = _million,
 ) -> OpSpec:
     return OpSpec(
         function=getattr(ops, name),
@@ -104,8 +112,7 @@ def _row(
         differentiable=("input", "other") if gradient else (),
         tolerance={"float64": float64, "float32": float32},
         refusals=refusals,
-        benchmark=lambda rng: {"input": rng.uniform(0.5, 2, 1 << 20), "other": rng.uniform(0.5, 2, 1 << 20)},
-        page=PAGE,
+        benchmark=benchmark,
         variant=variant,
     )
 
@@ -207,7 +214,6 @@ def _power_row(name: str, inputs: Inputs, refusals: tuple[Refusal, ...], variant
         () if variant == "integers" else ("input", "exponent"),
         refusals=refusals,
         benchmark=lambda rng: {"input": rng.uniform(0.5, 2, 1 << 20), "exponent": 2.5},
-        page=PAGE,
         variant=variant,
     )
 
@@ -225,7 +231,6 @@ POWERS = [
         _powers,
         ("input", "exponent"),
         refusals=(Refusal(lambda: {"input": FLOATS, "exponent": "two"}, ArgumentTypeError, "exponent"),),
-        page=PAGE,
     ),
     _power_row(
         "pow",
@@ -295,9 +300,15 @@ LOGIC = [
         _row(name, function, pairs(ties=True, numbers=False), (), gradient=False, variant="floats")
         for name, function in LOGICAL.items()
     ],
-    *[_row(name, f, whole_pairs(), (INTEGERS_ONLY,), gradient=False) for name, f in BITWISE.items()],
+    *[
+        _row(name, f, whole_pairs(), (INTEGERS_ONLY,), gradient=False, benchmark=_million_small_integers)
+        for name, f in BITWISE.items()
+    ],
     *[_row(name, f, bool_pairs, (), gradient=False, variant="bools") for name, f in BITWISE.items()],
-    *[_row(name, f, whole_pairs(0, 9), (INTEGERS_ONLY,), gradient=False) for name, f in SHIFTS.items()],
+    *[
+        _row(name, f, whole_pairs(0, 9), (INTEGERS_ONLY,), gradient=False, benchmark=_million_small_integers)
+        for name, f in SHIFTS.items()
+    ],
 ]
 
 # ---------------------------------------------------------------- selection
@@ -335,13 +346,11 @@ SELECTION = [
             Refusal(lambda: {"condition": BOOLS, "input": FLOATS}, ArgumentTypeError, "other"),
             Refusal(lambda: {"condition": BOOLS, "input": np.zeros(3), "other": 0.0}, ShapeError, "other"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         ops.where,
         lambda condition: np.nonzero(np.atleast_1d(condition)),
         lambda draw: {"condition": draw.choice((draw.booleans(draw.shape()), draw.array(draw.shape(), ties=True)))},
-        page=PAGE,
         variant="indices",
     ),
     OpSpec(
@@ -350,7 +359,6 @@ SELECTION = [
         _masked,
         ("input", "value"),
         refusals=(MASK, FILLING),
-        page=PAGE,
     ),
     _row("maximum", np.maximum, pairs(numbers=False)),
     _row("minimum", np.minimum, pairs(numbers=False)),
@@ -363,7 +371,6 @@ SELECTION = [
         lambda input, values: np.heaviside(input, values),
         _steps,
         refusals=(Refusal(lambda: {"input": FLOATS, "values": WHOLE}, DTypeError, "values"),),
-        page=PAGE,
     ),
 ]
 
@@ -398,7 +405,6 @@ THREE_OPERANDS = [
             Refusal(lambda: {"input": WHOLE, "end": WHOLE, "weight": 0.5}, DTypeError, "input"),
             Refusal(lambda: {"input": FLOATS, "end": WHOLE, "weight": 0.5}, DTypeError, "end"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         ops.addcmul,
@@ -409,7 +415,6 @@ THREE_OPERANDS = [
             Refusal(lambda: _operands(tensor1=2.0), ArgumentTypeError, "tensor1"),
             Refusal(lambda: _operands(input=WHOLE, tensor1=WHOLE, tensor2=WHOLE, value=0.5), DTypeError, "value"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         ops.addcdiv,
@@ -417,7 +422,6 @@ THREE_OPERANDS = [
         _added,
         ("input", "tensor1", "tensor2"),
         refusals=(Refusal(lambda: _operands(input=WHOLE, tensor1=WHOLE, tensor2=WHOLE), DTypeError, "input"),),
-        page=PAGE,
     ),
 ]
 

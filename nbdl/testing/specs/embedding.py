@@ -48,14 +48,12 @@ SPECS = (
             "input": rng.integers(0, 10_000, (64, 128)),
             "weight": rng.standard_normal((10_000, 256)),
         },
-        page="reference/ops/embedding",
     ),
     OpSpec(
         function=embedding,
         reference=embedding_reference,
         inputs=_wide_lookup,
         differentiable=("weight",),
-        page="reference/ops/embedding",
         variant="wide",
     ),
 )

@@ -174,7 +174,6 @@ SPECS = (
             ),
         ),
         _feed_forward,
-        matmul.PAGE,
     ),
     OpSpec(
         ops.linear_gelu,
@@ -182,7 +181,6 @@ SPECS = (
         _wide_linear,
         PARAMETERS,
         PRODUCT_TOLERANCE,
-        page=matmul.PAGE,
         variant="wide",
     ),
     OpSpec(
@@ -192,7 +190,6 @@ SPECS = (
         PARAMETERS,
         PRODUCT_TOLERANCE,
         matmul.LINEAR_REFUSALS,
-        page=matmul.PAGE,
     ),
     OpSpec(
         ops.rotary_embedding,
@@ -209,7 +206,6 @@ SPECS = (
         rotary_embedding_reference,
         _wide_rotary,
         ("x",),
-        page="reference/ops/rotary",
         variant="wide",
     ),
     OpSpec(
@@ -219,7 +215,6 @@ SPECS = (
         ("gate", "up"),
         refusals=SWIGLU_REFUSALS,
         benchmark=lambda rng: {"gate": rng.standard_normal((1024, 512)), "up": rng.standard_normal((1024, 512))},
-        page="reference/ops/activation",
     ),
     OpSpec(
         ops.swiglu,
@@ -227,7 +222,6 @@ SPECS = (
         _many_gated,
         ("gate", "up"),
         tolerance={"float64": 1e-12, "float32": 3e-5},
-        page="reference/ops/activation",
         variant="many elements",
     ),
     normalization.spec(

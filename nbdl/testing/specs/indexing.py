@@ -22,7 +22,6 @@ from nbdl.runtime.errors import (
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/indexing"
 X = np.arange(6.0).reshape(2, 3)
 HALVES = np.array([0.5])
 
@@ -47,7 +46,6 @@ def _row(
         differentiable=differentiable,
         refusals=refusals,
         benchmark=benchmark,
-        page=PAGE,
         variant=variant,
     )
 

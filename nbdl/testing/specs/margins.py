@@ -12,7 +12,6 @@ from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
 REDUCTIONS = ("mean", "sum", "none")
-PAGE = "reference/ops/loss"
 X = np.full((2, 3), 0.5)
 
 
@@ -89,14 +88,12 @@ SPECS = (
             Refusal(lambda: {"input": X, "target": np.array([0, 1]), "p": 3}, ArgumentError, "p"),
             Refusal(lambda: {"input": X, "target": np.array([0, 1]), "weight": np.ones(2)}, ShapeError, "weight"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         margins.multi_margin_loss,
         margins.multi_margin_loss_reference,
         _many_samples,
         ("input",),
-        page=PAGE,
         variant="many samples",
     ),
     OpSpec(
@@ -109,7 +106,6 @@ SPECS = (
             Refusal(lambda: {"input": X[0], "target": np.array([0, 3, -1])}, IndexRangeError, "target"),
             Refusal(lambda: {"input": X[0], "target": np.array([0, -2, -1])}, IndexRangeError, "target"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         margins.multilabel_soft_margin_loss,
@@ -120,7 +116,6 @@ SPECS = (
             Refusal(lambda: {"input": X, "target": X[0]}, ShapeError, "target"),
             Refusal(lambda: {"input": X.astype(np.int64), "target": X}, DTypeError, "input"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         ranking.triplet_margin_with_distance_loss,
@@ -137,6 +132,5 @@ SPECS = (
                 "distance_function",
             ),
         ),
-        page=PAGE,
     ),
 )

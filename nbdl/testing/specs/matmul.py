@@ -19,7 +19,6 @@ from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "concepts/forward-propagation"
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
@@ -138,7 +137,6 @@ SPECS = (
             "input": rng.standard_normal((512, 512)).astype(np.float32),
             "other": rng.standard_normal((512, 512)).astype(np.float32),
         },
-        page=PAGE,
     ),
     OpSpec(
         function=ops.mm,
@@ -151,7 +149,6 @@ SPECS = (
             Refusal(lambda: {"input": _ones(2, 2, 3), "mat2": _ones(3, 3)}, ShapeError, "input"),
             Refusal(lambda: {"input": _ones(2, 3), "mat2": _ones(3)}, ShapeError, "mat2"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.bmm,
@@ -164,7 +161,6 @@ SPECS = (
             Refusal(lambda: {"input": _ones(2, 2, 3), "mat2": _ones(2, 2, 3)}, ShapeError, "mat2"),
             Refusal(lambda: {"input": _ones(2, 3), "mat2": _ones(3, 3)}, ShapeError, "input"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.mv,
@@ -173,7 +169,6 @@ SPECS = (
         differentiable=("input", "vec"),
         tolerance=TOLERANCE,
         refusals=(Refusal(lambda: {"input": _ones(2, 3), "vec": _ones(2)}, ShapeError, "vec"),),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.dot,
@@ -185,7 +180,6 @@ SPECS = (
             Refusal(lambda: {"input": _ones(2), "tensor": _ones(3)}, ShapeError, "tensor"),
             Refusal(lambda: {"input": _ones(2, 2), "tensor": _ones(2)}, ShapeError, "input"),
         ),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.outer,
@@ -194,7 +188,6 @@ SPECS = (
         differentiable=("input", "vec2"),
         tolerance=TOLERANCE,
         refusals=(Refusal(lambda: {"input": _ones(2, 2), "vec2": _ones(3)}, ShapeError, "input"),),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.linear,
@@ -208,7 +201,6 @@ SPECS = (
             "weight": rng.standard_normal((256, 784)).astype(np.float32),
             "bias": rng.standard_normal(256).astype(np.float32),
         },
-        page=PAGE,
     ),
     OpSpec(
         function=ops.linear_relu,
@@ -217,7 +209,6 @@ SPECS = (
         differentiable=("input", "weight", "bias"),
         tolerance=TOLERANCE,
         refusals=LINEAR_REFUSALS,
-        page=PAGE,
     ),
     OpSpec(
         function=ops.linear_leaky_relu,
@@ -233,7 +224,6 @@ SPECS = (
                 "negative_slope",
             ),
         ),
-        page=PAGE,
     ),
     OpSpec(
         function=ops.bilinear,
@@ -249,7 +239,6 @@ SPECS = (
                 lambda: {"input1": _ones(2, 3), "input2": _ones(2, 3), "weight": _ones(4, 2, 3)}, ShapeError, "input1"
             ),
         ),
-        page=PAGE,
     ),
     OpSpec(
         function=einsum,
@@ -264,6 +253,5 @@ SPECS = (
             Refusal(lambda: {"equation": "ijk", "operands": [_ones(2, 3)]}, ShapeError, "operands"),
             Refusal(lambda: {"equation": "ii", "operands": [_ones(2, 3)]}, ShapeError, "operands"),
         ),
-        page=PAGE,
     ),
 )

@@ -24,7 +24,6 @@ from nbdl.ops.normalization.rms_norm import rms_norm_reference  # isort: skip
 TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
 """A division by the spread of a few numbers that lie near each other makes their rounding larger."""
 
-PAGE = "reference/ops/normalization"
 
 # ---------------------------------------------------------------- inputs
 
@@ -318,7 +317,7 @@ def _rows_of_768(rng: np.random.Generator) -> dict[str, Any]:
 
 def spec(function: Any, reference: Any, inputs: Any, wanted: tuple[str, ...] = AFFINE, **options: Any) -> OpSpec:
     """A row with the family's tolerance."""
-    return OpSpec(function, reference, inputs, wanted, tolerance=TOLERANCE, page=PAGE, **options)
+    return OpSpec(function, reference, inputs, wanted, tolerance=TOLERANCE, **options)
 
 
 SPECS = [

@@ -11,7 +11,6 @@ from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, Shap
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/ordering"
 INTERPOLATIONS = ("linear", "lower", "higher", "midpoint")
 X = np.arange(6.0).reshape(2, 3)
 
@@ -91,13 +90,12 @@ REFUSALS = (
 )
 
 SPECS = (
-    OpSpec(ordering.quantile, quantile_reference, _quantiles, ("input",), refusals=REFUSALS, page=PAGE),
+    OpSpec(ordering.quantile, quantile_reference, _quantiles, ("input",), refusals=REFUSALS),
     OpSpec(
         ordering.quantile,
         quantile_reference,
         lambda draw: {"input": draw.array((2, draw.integer(129, 140)), distinct=True), "q": np.array(0.37), "dim": 1},
         ("input",),
-        page=PAGE,
         variant="long row",
     ),
     OpSpec(
@@ -105,22 +103,19 @@ SPECS = (
         nanquantile_reference,
         lambda draw: _with_nan(_quantiles(draw), draw),
         refusals=REFUSALS,
-        page=PAGE,
     ),
-    OpSpec(ordering.nanquantile, nanquantile_reference, _quantiles, ("input",), page=PAGE, variant="no nan"),
+    OpSpec(ordering.nanquantile, nanquantile_reference, _quantiles, ("input",), variant="no nan"),
     OpSpec(
         ordering.nanmedian,
         _nanmedian_reference,
         lambda draw: _with_nan({**(case := _rows(draw)), "keepdim": case["keepdim"] and case["dim"] is not None}, draw),
         refusals=(Refusal(lambda: {"input": np.zeros((0, 3)), "dim": 0}, ShapeError, "input"),),
-        page=PAGE,
     ),
     OpSpec(
         ordering.nanmedian,
         _nanmedian_reference,
         lambda draw: {"input": draw.array(draw.shape(0, 2, 5, min_size=1), distinct=True)},
         ("input",),
-        page=PAGE,
         variant="all",
     ),
 )

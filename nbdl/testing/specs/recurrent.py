@@ -24,7 +24,6 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, Nb
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/recurrent"
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
@@ -188,7 +187,7 @@ def _benchmark(gates: int) -> Callable[[np.random.Generator], dict[str, Any]]:
 def _rows(function: Callable[..., Any], reference: Callable[..., Any], gates: int) -> list[OpSpec]:
     def row(inputs: Callable[[Draw], dict[str, Any]], variant: str = "", **options: Any) -> OpSpec:
         wanted = ("input", "hx", "params")
-        return OpSpec(function, reference, inputs, wanted, TOLERANCE, variant=variant, page=PAGE, **options)
+        return OpSpec(function, reference, inputs, wanted, TOLERANCE, variant=variant, **options)
 
     return [
         row(_small(gates), refusals=_refusals(gates), benchmark=_benchmark(gates)),
@@ -249,7 +248,6 @@ def _cell_row(function: Callable[..., Any], reference: Callable[..., Any], gates
             _cell_refused(gates, DTypeError, "w_hh", w_hh=_ones(2 * gates, 2, dtype=np.float32)),
             _cell_refused(gates, ArgumentError, "b_hh", b_ih=_ones(2 * gates)),
         ),
-        page=PAGE,
     )
 
 

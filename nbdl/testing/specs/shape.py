@@ -21,7 +21,6 @@ from nbdl.runtime.errors import (
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/shape"
 EXACT = {"float64": 1e-12, "float32": 1e-6}
 X = np.arange(6.0).reshape(2, 3)
 
@@ -47,7 +46,6 @@ def _row(
         tolerance=EXACT,
         refusals=refusals,
         benchmark=benchmark,
-        page=PAGE,
         variant=variant,
     )
 

@@ -13,7 +13,6 @@ from nbdl.runtime.errors import ArgumentError, IndexRangeError, NbdlError, Shape
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/shape"
 EXACT = {"float64": 1e-12, "float32": 1e-6}
 X = np.arange(6.0).reshape(2, 3)
 
@@ -29,7 +28,7 @@ def _row(
     *refusals: Refusal,
     differentiable: str = "input",
 ) -> OpSpec:
-    return OpSpec(function, reference, inputs, (differentiable,), EXACT, refusals, page=PAGE)
+    return OpSpec(function, reference, inputs, (differentiable,), EXACT, refusals)
 
 
 # ---------------------------------------------------------------- diagonals

@@ -12,7 +12,6 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, Sh
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "concepts/convolutional-networks"
 TOLERANCE = {"float64": 1e-12, "float32": 1e-4}
 WANTED = ("input", "weight", "bias")
 
@@ -121,7 +120,6 @@ def row(variant: str, inputs: Any, **options: Any) -> OpSpec:
         inputs,
         WANTED,
         tolerance=TOLERANCE,
-        page=PAGE,
         variant=variant,
         **options,
     )
@@ -149,6 +147,5 @@ SPECS = [
         WANTED,
         tolerance=TOLERANCE,
         refusals=SEQUENCE_REFUSALS,
-        page=PAGE,
     ),
 ]

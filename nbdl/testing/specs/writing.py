@@ -13,7 +13,6 @@ from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, In
 from nbdl.testing.draw import Draw
 from nbdl.testing.spec import OpSpec, Refusal
 
-PAGE = "reference/ops/indexing"
 X = np.arange(6.0).reshape(2, 3)
 
 
@@ -36,7 +35,7 @@ def _row(
         write(result, **arguments)
         return result
 
-    return OpSpec(function, reference, inputs, ("input", values), refusals=refusals, page=PAGE, variant=variant)
+    return OpSpec(function, reference, inputs, ("input", values), refusals=refusals, variant=variant)
 
 
 # ---------------------------------------------------------------- by number
