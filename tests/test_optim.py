@@ -713,6 +713,28 @@ class TestParity:
             theirs.step()
 
     @pytest.mark.parametrize(
+        "make",
+        [
+            lambda module, o: module.CyclicLR(o, [0.05, 0.1], 1.0, 3, 2, "triangular2", last_epoch=6),
+            lambda module, o: module.MultiplicativeLR(o, lambda t: 1 - 0.5**t, last_epoch=6),
+        ],
+    )
+    def test_schedules_that_begin_later(self, make):
+        torch = self.torch
+        optimizers = []
+        for module, zeros in ((optim, nbdl.zeros), (torch.optim, torch.zeros)):
+            groups = [{"params": [zeros(1, requires_grad=True)], "lr": lr, "initial_lr": 0.2} for lr in (0.1, 0.3)]
+            optimizers.append(module.SGD(groups, momentum=0.5))
+        mine, theirs = make(lr_scheduler, optimizers[0]), make(torch.optim.lr_scheduler, optimizers[1])
+        for _ in range(8):
+            for ours, other in zip(optimizers[0].param_groups, optimizers[1].param_groups, strict=True):
+                assert ours["lr"] == pytest.approx(other["lr"], rel=1e-13)
+                assert ours["momentum"] == pytest.approx(other["momentum"], rel=1e-13)
+            optimizers[1].step()
+            mine.step()
+            theirs.step()
+
+    @pytest.mark.parametrize(
         "options",
         [
             {},

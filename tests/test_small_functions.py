@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import threading
 
@@ -13,6 +14,7 @@ import nbdl.autograd.mode
 import nbdl.ops.attributes
 import nbdl.ops.creation.matrices
 from nbdl import nn, ops
+from nbdl.testing import simt
 
 REASON = "PyTorch is not installed: make parity installs it"
 
@@ -230,10 +232,12 @@ ORDERS = [0, 0.0, 0.5, 1, 2, 3.0, -1, float("inf"), float("-inf")]
 TABLE = [[3.0, -4.0, 0.0], [0.0, 0.0, 0.0], [0.1, 0.2, 0.1], [3.0, 2.0, -5.0]]
 
 
+@pytest.mark.parametrize("target", [contextlib.nullcontext, simt.target], ids=["cpu", "cuda in the interpreter"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_norms_of_looked_up_rows(order):
+def test_norms_of_looked_up_rows(order, target):
     table = nbdl.tensor(TABLE, dtype=nbdl.float64)
-    ops.embedding(nbdl.tensor([0, 2, 3]), table, max_norm=1.0, norm_type=order)
+    with target():
+        ops.embedding(nbdl.tensor([0, 2, 3]), table, max_norm=1.0, norm_type=order)
     for row, given in zip(table.tolist(), TABLE, strict=True):
         with np.errstate(divide="ignore"):
             norm = np.linalg.norm(given, order)

@@ -80,7 +80,7 @@ def _limit_row(weight, row, max_norm, order):
     norm = total
     if order == 2.0:
         norm = math.sqrt(total)
-    elif order != 0.0 and abs(order) != math.inf:
+    elif order != 0.0 and order != math.inf and order != -math.inf:
         norm = total ** (weight.dtype.type(1) / weight.dtype.type(order))
     if norm > weight.dtype.type(max_norm):
         factor = weight.dtype.type(max_norm) / (norm + weight.dtype.type(1e-7))
