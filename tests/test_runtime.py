@@ -1,5 +1,6 @@
 """Kernels, their disk cache, threads, memory."""
 
+import itertools
 import math
 import shutil
 import subprocess
@@ -225,6 +226,18 @@ def test_a_kernel_called_from_python_is_refused():
             arrays._fill_cpu(x, np.ones(1, np.float32), 0, 3)
         arrays.fill(x, np.ones(1, np.float32))
     assert x.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_])
+def test_copies_turn_whole_squares_and_what_is_left_of_them(dtype):
+    """All orders of the dimensions, every second element, and backwards; sizes around multiples of eight and 64."""
+    rng = np.random.default_rng(0)
+    for shape in ((64, 64), (7, 65), (3, 40, 70), (2, 64, 33), (1, 17, 200), (2, 3, 130, 9)):
+        x = (100 * rng.random(shape)).astype(dtype)
+        for order in itertools.permutations(range(len(shape))):
+            turned = x.transpose(order)
+            for view in (turned, turned[..., ::2], turned[::-1], turned[..., ::-1]):
+                np.testing.assert_array_equal(arrays.contiguous(view), np.ascontiguousarray(view))
 
 
 @pytest.mark.parametrize("size", [1, arrays.COPY_ROW - 1, arrays.COPY_ROW, 3 * arrays.COPY_ROW + 5])

@@ -13,7 +13,8 @@ from nbdl.runtime.cuda.primitives import fetch4, put4
 from nbdl.runtime.cuda.vectors import is_aligned
 from nbdl.runtime.errors import DeviceError
 from nbdl.runtime.halves import from_float16, to_float16
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.transposition import SIDE, copy_turned
 
 # ---------------------------------------------------------------- copy
 
@@ -34,6 +35,9 @@ def _copy_cpu(x, y, x_steps, y_steps, shape, start, stop):
         if x3 == 1 and y3 == 1:
             for last in range(n3):
                 y[np.uint64(target + last)] = x[np.uint64(source + last)]
+        elif x3 == -1 and y3 == 1:
+            for last in range(n3):
+                y[np.uint64(target + last)] = x[np.uint64(source - last)]
         else:
             for last in range(n3):
                 y[np.uint64(target + last * y3)] = x[np.uint64(source + last * x3)]
@@ -61,36 +65,38 @@ copy = Kernel(
 )
 
 TILE = 16
-"""Rows of a tile of a transposing copy: the elements of a cache line."""
+"""Places in a row from which on a transposing copy goes by tiles: the elements of a cache line."""
 
-WIDTH = 8
-"""Its columns: a cache holds the lines of as many even when their addresses are multiples of a page apart."""
+TALL = 64
+"""Rows of a band where the lines that are read lie further apart than those that are written."""
+
+
+@scalar
+def _rows_of_a_band(x_steps, y_steps):
+    """Few where the rows that are written lie far apart: a cache holds eight lines whose addresses end alike."""
+    return SIDE if y_steps[3] > x_steps[4] else TALL
 
 
 @cpu_kernel
 def _copy_tiles_cpu(x, y, x_steps, y_steps, shape, start, stop):
-    """As `copy`, where x has unit steps in the third dimension and y in the last. One task a band of TILE rows.
-
-    A tile reads WIDTH lines of x and writes half a line of y in each of its rows: lines are fetched once or twice.
-    """
+    """As `copy`, where x has unit steps in the third dimension and y in the last. One task a band of rows."""
     _, n1, n2, n3 = shape
     x_first, x0, x1, _, x3 = x_steps
     y_first, y0, y1, y2, _ = y_steps
-    bands = (n2 + TILE - 1) // TILE
+    tall = _rows_of_a_band(x_steps, y_steps)
+    bands = (n2 + tall - 1) // tall
     for task in range(start, stop):
-        i, j, first = task // (n1 * bands), task // bands % n1, task % bands * TILE
+        i, j, first = task // (n1 * bands), task // bands % n1, task % bands * tall
         source = x_first + i * x0 + j * x1 + first
         target = y_first + i * y0 + j * y1 + first * y2
-        rows = min(TILE, n2 - first)
-        for column in range(0, n3, WIDTH):
-            if column + WIDTH <= n3:
-                for k in range(rows):
-                    for last in range(WIDTH):
-                        y[np.uint64(target + k * y2 + column + last)] = x[np.uint64(source + (column + last) * x3 + k)]
-            else:
-                for k in range(rows):
-                    for last in range(column, n3):
-                        y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
+        rows = min(tall, n2 - first)
+        whole_rows, whole_columns = rows // SIDE * SIDE, n3 // SIDE * SIDE
+        for column in range(0, whole_columns, SIDE):
+            for k in range(0, whole_rows, SIDE):
+                copy_turned(x, source + column * x3 + k, x3, y, target + k * y2 + column, y2)
+        for k in range(rows):
+            for last in range(0 if k >= whole_rows else whole_columns, n3):
+                y[np.uint64(target + k * y2 + last)] = x[np.uint64(source + last * x3 + k)]
 
 
 @cuda_kernel
@@ -99,20 +105,23 @@ def _copy_tiles_cuda(x, y, x_steps, y_steps, shape):
     _, n1, n2, n3 = shape
     x_first, x0, x1, _, x3 = x_steps
     y_first, y0, y1, y2, _ = y_steps
-    bands = (n2 + TILE - 1) // TILE
+    tall = _rows_of_a_band(x_steps, y_steps)
+    bands = (n2 + tall - 1) // tall
     task = cuda.blockIdx.x
-    i, j, first = task // (n1 * bands), task // bands % n1, task % bands * TILE
+    i, j, first = task // (n1 * bands), task // bands % n1, task % bands * tall
     source = x_first + i * x0 + j * x1 + first
     target = y_first + i * y0 + j * y1 + first * y2
     for last in range(cuda.threadIdx.x, n3, BLOCK):
-        for k in range(min(TILE, n2 - first)):
+        for k in range(min(tall, n2 - first)):
             y[target + k * y2 + last] = x[source + last * x3 + k]
 
 
 copy_tiles = Kernel(
     cpu=_copy_tiles_cpu,
     cuda=_copy_tiles_cuda,
-    tasks=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * -(-shape[2] // TILE),
+    tasks=lambda x, y, x_steps, y_steps, shape: (
+        shape[0] * shape[1] * -(-shape[2] // _rows_of_a_band.py_func(x_steps, y_steps))
+    ),
     work=lambda x, y, x_steps, y_steps, shape: shape[0] * shape[1] * shape[2] * shape[3],
 )
 

@@ -20,6 +20,7 @@ from nbdl.autograd import Tensor
 from nbdl.ops.pooling.average import AvgPoolOp, avg_pool_reference
 from nbdl.ops.pooling.max import MaxPoolOp, max_pool_reference
 from nbdl.ops.pooling.windows import Windows, adaptive_windows, check_image, lines_as_images
+from nbdl.ops.reduction.sums import mean
 from nbdl.runtime.checks import check_int
 from nbdl.runtime.errors import ArgumentError
 
@@ -84,6 +85,15 @@ def _windows(input: Tensor, output_size: Any, dims: int) -> tuple[Windows, ...]:
     return tuple(lines_as_images(windows))
 
 
+def _averages(input: Tensor, output_size: Any, dims: int) -> Tensor:
+    """The means of the windows; that of a whole channel whose elements lie together needs no windows."""
+    windows = _windows(input, output_size, dims)
+    lies_first = input._array.flags.c_contiguous and input.numel() > 0
+    if lies_first and all(len(window.counts) == 1 for window in windows):
+        return mean(input, tuple(range(-dims, 0)), keepdim=True)
+    return AvgPoolOp.apply(input, *windows, dims)
+
+
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
     r"""The means of `output_size` windows that cover the last dimension.
 
@@ -109,7 +119,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None] |
         >>> nbdl.ops.adaptive_avg_pool1d(nbdl.tensor([[1.0, 2.0, 3.0]]), 2)
         tensor([[1.5000, 2.5000]])
     """
-    return AvgPoolOp.apply(input, *_windows(input, output_size, 1), 1)
+    return _averages(input, output_size, 1)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
@@ -140,7 +150,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] |
     Source:
         Lin et al. (2013), "Network In Network", section 3.2.
     """
-    return AvgPoolOp.apply(input, *_windows(input, output_size, 2), 2)
+    return _averages(input, output_size, 2)
 
 
 def adaptive_max_pool1d(

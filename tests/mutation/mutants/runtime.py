@@ -67,8 +67,8 @@ RUNTIME = (
         ),
         (
             "bound",
-            "        for k in range(min(TILE, n2 - first)):\n            y[target",
-            "        for k in range(TILE):\n            y[target",
+            "        for k in range(min(tall, n2 - first)):\n            y[target",
+            "        for k in range(tall):\n            y[target",
             "tests/test_runtime.py -k any_layout",
         ),
         (
@@ -82,6 +82,15 @@ RUNTIME = (
             "        for row in range(1, partial.shape[0]):\n            value += partial[row, j]",
             "        for row in range(1, partial.shape[0] - 1):\n            value += partial[row, j]",
             twins("prelu"),
+        ),
+    ),
+    *bugs(
+        "runtime/transposition.py",
+        (
+            "index",
+            "for apart in (1, 2, 4):",
+            "for apart in (1, 4, 2, 4):",
+            "tests/test_runtime.py -k turn_whole",
         ),
     ),
     *bugs(
