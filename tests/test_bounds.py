@@ -1,9 +1,14 @@
-"""Checked builds find an index that is out of bounds, and do not meet the kernels of ordinary ones in the cache."""
+"""Checked builds find an index that is out of bounds, and do not meet the kernels of ordinary ones in the cache.
+
+Indices of too few bits are found in the types of a kernel's variables.
+"""
 
 import subprocess
 import sys
 
-from tests.reliability import bounds
+import numba
+
+from tests.reliability import bounds, index_types
 
 KERNEL = """
 import numpy as np
@@ -51,3 +56,18 @@ def test_a_planted_index_is_found(tmp_path):
         assert "within 3.0" in done.stdout and "past the end" not in done.stdout
         assert done.returncode == 1 and "IndexError: index is out of bounds" in done.stderr
     assert len(list((tmp_path / "cache").glob("*shifted*"))) >= 2
+
+
+def test_an_index_of_32_bits_is_found():
+    def marks(x, places):
+        for i in range(len(places)):
+            x[places[i]] = x[i + 2 * places[i]]
+
+    def judged(places):
+        compiled = numba.njit(marks)
+        compiled.compile((numba.float32[:], places))
+        (result,) = compiled.overloads.values()
+        return [is_narrow for _, _, is_narrow in index_types.indices(result.type_annotation)]
+
+    assert sorted(judged(numba.int32[:])) == [False, False, False, True]
+    assert judged(numba.int64[:]) == [False] * 4

@@ -8,7 +8,10 @@ Source: Devlin, Chang, Lee and Toutanova (2019), "BERT: Pre-training of Deep Bid
 Understanding", section 3.1 and appendix A.1.
 """
 
+import math
+import numbers
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
 from nbdl.data.loader import DataLoader
 from nbdl.data.ngrams import looked_up
-from nbdl.data.order import RandomStream, check_count
+from nbdl.data.order import MOST, RandomStream, check_count
 
 MASKED, DRAWN = 0.8, 0.1  # the rest stays as it is
 
@@ -80,8 +83,7 @@ def mask_tokens(
     Raises:
         DataArgumentError: share is out of range.
     """
-    if not 0 < share < 1:
-        raise DataArgumentError("share", "a number between 0 and 1", repr(share))
+    _check_share(share)
     count, length = windows.shape
     draws = stream.uniform(0.0, 1.0, windows.size).reshape(windows.shape)
     draws[windows < special] = 2.0  # comes last
@@ -99,6 +101,11 @@ def mask_tokens(
     else:
         flat[places] = np.where(fate < MASKED, mask, np.where(fate < MASKED + DRAWN, drawn, targets))
     return shown, places, targets
+
+
+def _check_share(share: Any) -> None:
+    if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 < float(share) < 1:
+        raise DataArgumentError("share", "a number between 0 and 1", repr(share))
 
 
 class MaskingLoader:
@@ -135,6 +142,9 @@ class MaskingLoader:
         for name, value in (("mask", mask), ("size", size), ("special", special)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise DataArgumentError(name, "a whole number", repr(value))
+            if not 0 <= value <= MOST:
+                raise DataArgumentError(name, f"a whole number from 0 to {MOST}", repr(value))
+        _check_share(share)
         self._order = DataLoader(ArrayDataset(windows), batch_size, shuffle=not always, seed=seed)
         self.share, self.mask, self.size, self.special, self.always = share, mask, size, special, always
 
@@ -194,7 +204,7 @@ class ClozeModel:
     def __init__(self, windows: np.ndarray, size: int, reach: int) -> None:
         self.size = check_count("size", size, 1, "a whole number from 1 up")
         self.reach = check_count("reach", reach, 0, "a whole number from 0 up")
-        if self.size ** (2 * self.reach + 1) >= 2**63:
+        if (2 * self.reach + 1) * math.log2(max(self.size, 2)) >= 63:  # codes of contexts are int64
             raise DataArgumentError("reach", f"contexts of under 2**63 kinds of {size} tokens", str(reach))
         if windows.size and not (windows.min() >= 0 and windows.max() < size):
             raise TokenError("windows", f"whole numbers from 0 to {size - 1}", "others")

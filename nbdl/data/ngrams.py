@@ -12,6 +12,7 @@ Source: Witten and Bell (1991), "The Zero-Frequency Problem", method C, in the f
 2.5.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ class NgramModel:
     def __init__(self, tokens: Any, order: int, size: int) -> None:
         self.order = check_count("order", order, 1, "a whole number from 1 up")
         self.size = check_count("size", size, 1, "a whole number from 1 up")
-        if self.size**self.order >= 2**63:
-            raise DataArgumentError("order", f"at most {int(63 / np.log2(self.size))} for {size} tokens", str(order))
+        bits = math.log2(max(self.size, 2))
+        if self.order * bits >= 63:  # codes of contexts are int64
+            raise DataArgumentError("order", f"at most {math.ceil(63 / bits) - 1} for {size} tokens", str(order))
         self._tokens = _checked_tokens(tokens, self.size)
         if len(self._tokens) < self.order:
             raise EmptyDataError("tokens", f"at least {self.order}", str(len(self._tokens)))

@@ -18,10 +18,16 @@ def check_seed(seed: int, argument: str = "seed") -> int:
     return int(seed)
 
 
+MOST = 2**48
+"""No count is larger: more of anything no memory holds."""
+
+
 def check_count(argument: str, value: Any, minimum: int, expected: str) -> int:
-    """Returns the value as a Python int when it is a whole number and not under the minimum."""
+    """Returns the value as a Python int when it is a whole number, not under the minimum and not over MOST."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise DataArgumentError(argument, expected, repr(value))
+    if value > MOST:
+        raise DataArgumentError(argument, f"at most {MOST}", repr(value))
     return int(value)
 
 

@@ -96,7 +96,7 @@ class RandomSampler(Sampler):
     ) -> None:
         self.data_source = _sized("data_source", data_source)
         self.replacement = _flag("replacement", replacement)
-        self._num_samples = None if num_samples is None else _drawn("num_samples", num_samples)
+        self._num_samples = None if num_samples is None else check_count("num_samples", num_samples, 1, _COUNT)
         self.seed = _seed_of(generator)
         if len(data_source) == 0:
             raise DataArgumentError("data_source", "at least one sample", "none")
@@ -183,7 +183,7 @@ class WeightedRandomSampler(Sampler):
         total = self.weights.sum()
         if not np.isfinite(total) or (self.weights < 0).any() or total == 0:
             raise DataArgumentError("weights", "finite numbers from 0 up, not all 0", repr(weights)[:80])
-        self.num_samples = _drawn("num_samples", num_samples)
+        self.num_samples = check_count("num_samples", num_samples, 1, _COUNT)
         self.replacement = _flag("replacement", replacement)
         positive = np.count_nonzero(self.weights)
         if not self.replacement and self.num_samples > positive:
@@ -247,22 +247,15 @@ class BatchSampler(Sampler):
 
 
 _COUNT = "a whole number from 1 up"
-_MOST = 2**48
 
 
 def _sized(argument: str, value: Any) -> Any:
     """The value, if it has a length."""
-    if not hasattr(value, "__len__"):
-        raise DataArgumentError(argument, "something with a length", repr(value)[:80])
+    try:
+        len(value)
+    except TypeError:  # an array of no dimension has the method and no length
+        raise DataArgumentError(argument, "something with a length", repr(value)[:80]) from None
     return value
-
-
-def _drawn(argument: str, value: Any) -> int:
-    """The value, if so many samples can be drawn."""
-    count = check_count(argument, value, 1, _COUNT)
-    if count > _MOST:
-        raise DataArgumentError(argument, f"a whole number from 1 to {_MOST}", repr(value))
-    return count
 
 
 def _flag(argument: str, value: Any) -> bool:

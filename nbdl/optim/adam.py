@@ -156,6 +156,7 @@ class _AdamFamily(Optimizer):
     coefficients = 9
 
     def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
         check_number("lr", group["lr"], 0)
         check_number("eps", group["eps"], 0)
         check_number("weight_decay", group["weight_decay"], 0)

@@ -76,6 +76,7 @@ class _Adaptive(Optimizer):
     at_least_zero: tuple[str, ...] = ()
 
     def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
         for name in self.at_least_zero:
             check_number(name, group[name], 0)
 

@@ -14,6 +14,9 @@ from nbdl.runtime.checks import check_float
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, StateError
 
+FLAGS = ("amsgrad", "centered", "decoupled_weight_decay", "maximize", "nesterov")
+"""Hyperparameters that are true or false."""
+
 
 class Optimizer:
     """Base of all optimizers.
@@ -95,6 +98,9 @@ class Optimizer:
 
     def _check(self, group: dict[str, Any]) -> None:
         """Raises unless the group's hyperparameters are in range."""
+        for name in FLAGS:
+            if not isinstance(group.get(name, False), (bool, int, np.bool_)):
+                raise ArgumentTypeError(f"{name}: expected True or False, got {type(group[name]).__name__}")
 
     def _group_tables(self, number: int) -> list[ParameterTable]:
         """The group's parameters as tables, one for each dtype and device."""

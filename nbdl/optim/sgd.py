@@ -180,6 +180,7 @@ class SGD(Optimizer):
         )
 
     def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
         check_number("lr", group["lr"], 0)
         check_number("momentum", group["momentum"], 0)
         check_number("dampening", group["dampening"])

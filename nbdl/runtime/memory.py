@@ -50,7 +50,8 @@ def _new_buffer(size: int) -> tuple[Any, int]:
     if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         memory: Any = bytearray(size + ALIGNMENT)
         return memory, -np.frombuffer(memory, np.uint8, 1).ctypes.data % ALIGNMENT
-    memory = mmap.mmap(-1, size + HUGE_PAGE)  # what is never touched takes no memory
+    # What is never touched takes no memory. Shared memory, mmap's default, would get no huge pages.
+    memory = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel without huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory, -np.frombuffer(memory, np.uint8, 1).ctypes.data % HUGE_PAGE

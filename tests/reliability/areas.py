@@ -5,6 +5,7 @@ from tests.reliability import (
     bounds,
     cache,
     files,
+    index_types,
     large,
     memory,
     numerics,
@@ -16,5 +17,18 @@ from tests.reliability import (
 
 AREAS = {
     module.AREA.name: module.AREA
-    for module in (bad_input, bounds, files, saving, cache, processes, memory, numerics, large, packages, soak)
+    for module in (
+        bad_input,
+        bounds,
+        files,
+        saving,
+        cache,
+        processes,
+        memory,
+        numerics,
+        large,
+        index_types,
+        packages,
+        soak,
+    )
 }

@@ -473,7 +473,7 @@ def optimizers() -> list[Subject]:
         def call(**options: Any) -> None:
             parameter = nbdl.ones(3, requires_grad=True)
             optimizer = optim.SGD([parameter], lr=0.1, momentum=0.9)
-            if options.get("optimizer") == "optimizer":
+            if isinstance(options.get("optimizer"), str):
                 options["optimizer"] = optimizer
             schedule = kind(**options)
             for _ in range(3):

@@ -8,15 +8,16 @@ from $\lfloor i O / I \rfloor$ up to, and without, $\lceil (i + 1) O / I \rceil$
 ranges, so that a kernel needs no case for borders, and the backward pass, which asks which windows hold an input, reads
 a table too. Windows of images are products: a window along the rows times one along the columns.
 
-The tables depend on sizes alone. They are made once and kept.
+The tables depend on sizes alone. They are made once and kept, those of very long lines apart; what only a backward pass
+asks for is made when it first asks.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,22 +26,39 @@ from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_float, check_int, check_rank
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 
-CACHED = 512
+CACHED = 256
 """Tables that are kept: a deep network has a few dozens."""
 
+LONGEST_KEPT = 1 << 15
+"""Inputs of a line whose tables are kept. Those of longer lines take as much memory as the lines."""
 
-class Windows(NamedTuple):
+
+class Windows:
     """The windows along one dimension.
 
     Attributes:
         inputs: [O, 3], of each window the first input, the last one and the step between; none if the last is less.
-        outputs: [I, 3], of each input the first window that holds it, the last one and the step between.
         counts: [O], how many inputs each window has; an average may count padding too.
     """
 
-    inputs: np.ndarray
-    outputs: np.ndarray
-    counts: np.ndarray
+    def __init__(self, inputs: np.ndarray, counts: np.ndarray, holders: Callable[[], np.ndarray]) -> None:
+        self.inputs, self.counts, self._holders = inputs, counts, holders
+
+    @functools.cached_property
+    def outputs(self) -> np.ndarray:
+        """[I, 3], of each input the first window that holds it, the last one and the step between."""
+        return self._holders()
+
+
+def _kept(make: Callable[..., Windows]) -> Callable[..., Windows]:
+    """Keeps the windows that the function made, unless the line is very long."""
+    cached = functools.lru_cache(CACHED)(make)
+
+    @functools.wraps(make)
+    def windows(size: int, *options: Any) -> Windows:
+        return (cached if size <= LONGEST_KEPT else make)(size, *options)
+
+    return windows
 
 
 def _ranges(first: np.ndarray, last: np.ndarray, step: int) -> np.ndarray:
@@ -48,7 +66,7 @@ def _ranges(first: np.ndarray, last: np.ndarray, step: int) -> np.ndarray:
     return np.stack([first, last, np.full_like(first, step)], axis=1)
 
 
-@functools.lru_cache(CACHED)
+@_kept
 def sliding_windows(
     size: int,
     kernel: int,
@@ -81,7 +99,8 @@ def sliding_windows(
         counts = np.minimum(starts + kernel, size + padding) - starts
     else:
         counts = (last - first) // dilation + 1
-    return Windows(_ranges(first, last, dilation), _holders(size, count, kernel, stride, padding, dilation), counts)
+    holders = functools.partial(_holders, size, count, kernel, stride, padding, dilation)
+    return Windows(_ranges(first, last, dilation), counts, holders)
 
 
 def _holders(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
@@ -96,11 +115,11 @@ def _holders(size: int, count: int, kernel: int, stride: int, padding: int, dila
     return _ranges(first, highest - (highest - first) % step, step)
 
 
-@functools.lru_cache(CACHED)
+@_kept
 def adaptive_windows(size: int, count: int) -> Windows:
     """`count` windows that share the inputs as evenly as they can; neighbours may overlap."""
-    inputs, outputs = _shares(count, size), _shares(size, count)
-    return Windows(inputs, outputs, inputs[:, 1] - inputs[:, 0] + 1)
+    inputs = _shares(count, size)
+    return Windows(inputs, inputs[:, 1] - inputs[:, 0] + 1, functools.partial(_shares, size, count))
 
 
 def _shares(parts: int, size: int) -> np.ndarray:
