@@ -321,9 +321,11 @@ def _store(leaf: Tensor, array: Array, foreign: set[int]) -> None:
         return
     # PyTorch's rule: a gradient lies in the order of its leaf, or in C's.
     ordered = array.flags.c_contiguous or array.strides == leaf._array.strides
-    if not ordered or not array.flags.writeable or id(arrays.owner(array)) in foreign:
+    owner = id(arrays.owner(array))
+    if not ordered or not array.flags.writeable or owner in foreign:
         array = arrays.copied(array)
-    foreign.add(id(arrays.owner(array)))
+        owner = id(arrays.owner(array))
+    foreign.add(owner)
     leaf._grad = wrap(array)
 
 

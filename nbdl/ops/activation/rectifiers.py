@@ -101,7 +101,7 @@ def _leaky_relu(x, slope):
 
 
 @scalar
-def _leaky_relu_slope(dy, x, slope):
+def leaky_relu_slope(dy, x, slope):
     return dy if x > type(x)(0) else dy * slope
 
 
@@ -180,7 +180,7 @@ class LeakyReluOp(UnaryOp):
     """y = leaky_relu(x)."""
 
     value = Map1(_leaky_relu)
-    slope = Map2(_leaky_relu_slope)
+    slope = Map2(leaky_relu_slope)
 
 
 class HardtanhOp(UnaryOp):

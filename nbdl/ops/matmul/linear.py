@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference
+from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference, leaky_relu_slope
 from nbdl.ops.activation.smooth import GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
 from nbdl.ops.elementwise.operands import typed_number
 from nbdl.ops.matmul.products import as_shape, matmul
@@ -117,19 +117,19 @@ def sum_columns(x: Any) -> Any:
 
 
 @scalar
-def _relu_backward(dh, h):
+def _relu_backward(dh, h, _):
     return type(dh)(0) if h <= type(h)(0) else dh
 
 
 @scalar
-def _curve_backward(dh, slope):
+def _curve_backward(dh, slope, _):
     return dh * slope
 
 
 def _backward_and_sum_kernel(chain: Any) -> Kernel:
-    """The kernel of dy = chain(dh, what forward kept) and of the sum of its columns."""
+    """The kernel of dy = chain(dh, what forward kept, a number) and of the sum of its columns."""
 
-    def backward_and_sum_cpu(dh, kept, dy, partial, start, stop):
+    def backward_and_sum_cpu(dh, kept, dy, partial, number, start, stop):
         """dh, kept, dy [N, D]; partial [ceil(N / ROWS), D], sums over ROWS rows each. One task a chunk of ROWS rows."""
         n, d = dh.shape
         for chunk in range(start, stop):
@@ -137,18 +137,18 @@ def _backward_and_sum_kernel(chain: Any) -> Kernel:
                 partial[chunk, j] = 0
             for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
                 for j in range(d):
-                    value = chain(dh[row, j], kept[row, j])
+                    value = chain(dh[row, j], kept[row, j], number)
                     dy[row, j] = value
                     partial[chunk, j] += value
 
-    def backward_and_sum_cuda(dh, kept, dy, partial):
+    def backward_and_sum_cuda(dh, kept, dy, partial, number):
         """As the CPU twin. One block a chunk; a thread owns the columns j = threadIdx.x, + BLOCK, ..."""
         n, d = dh.shape
         chunk = cuda.blockIdx.x
         for j in range(cuda.threadIdx.x, d, BLOCK):
             total = dh.dtype.type(0)
             for row in range(chunk * ROWS, min(n, (chunk + 1) * ROWS)):
-                value = chain(dh[row, j], kept[row, j])
+                value = chain(dh[row, j], kept[row, j], number)
                 dy[row, j] = value
                 total += value
             partial[chunk, j] = total
@@ -158,12 +158,13 @@ def _backward_and_sum_kernel(chain: Any) -> Kernel:
     return Kernel(
         cpu=cpu_kernel(backward_and_sum_cpu),
         cuda=cuda_kernel(backward_and_sum_cuda),
-        tasks=lambda dh, kept, dy, partial: partial.shape[0],
-        work=lambda dh, kept, dy, partial: dh.size,
+        tasks=lambda dh, kept, dy, partial, number: partial.shape[0],
+        work=lambda dh, kept, dy, partial, number: dh.size,
     )
 
 
 relu_backward_and_sum_kernel = _backward_and_sum_kernel(_relu_backward)
+leaky_relu_backward_and_sum_kernel = _backward_and_sum_kernel(leaky_relu_slope)
 curve_backward_and_sum_kernel = _backward_and_sum_kernel(_curve_backward)
 
 
@@ -172,13 +173,13 @@ def relu_backward_and_sum(dh: Any, h: Any) -> tuple[Any, Any]:
     return _backward_and_sum(relu_backward_and_sum_kernel, dh, h)
 
 
-def _backward_and_sum(kernel: Kernel, dh: Any, kept: Any) -> tuple[Any, Any]:
-    """dy [N, D] from dh and what forward kept, and the sum of its rows [D]."""
+def _backward_and_sum(kernel: Kernel, dh: Any, kept: Any, number: float = 0.0) -> tuple[Any, Any]:
+    """dy [N, D] from dh, what forward kept and the activation's number, and the sum of its rows [D]."""
     dy = memory.empty(dh.shape, dh.dtype)
     if not dh.shape[0]:
         return dy, arrays.full(dh.shape[1:], 0, dh.dtype)
     partial = memory.empty((-(-dh.shape[0] // ROWS), dh.shape[1]), dh.dtype)
-    kernel(dh, kept, dy, partial)
+    kernel(dh, kept, dy, partial, dh.dtype.type(number))
     return dy, partial.reshape(-1) if partial.shape[0] == 1 else arrays.sum_rows(partial)
 
 
@@ -223,8 +224,8 @@ class LinearLeakyReluOp(Op):
     @staticmethod
     def backward(ctx: Context, dh):
         x, weight, h = ctx.saved
-        dy = _as_rows(LeakyReluOp.slope(arrays.contiguous(dh), h, ctx.slope))
-        dbias = sum_columns(dy) if ctx.needs_input_grad[2] else None
+        dh, h = arrays.contiguous(_as_rows(dh)), _as_rows(h)
+        dy, dbias = _backward_and_sum(leaky_relu_backward_and_sum_kernel, dh, h, ctx.slope)
         return *_products_backward(ctx, x, weight, dy, dbias), None
 
 
