@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.ops.distance import (
-    cdist,
+from nbdl.ops.distance.sets import cdist, cdist_reference, pdist, pdist_reference
+from nbdl.ops.distance.vectors import (
     cosine_similarity,
     cosine_similarity_reference,
     dist,
     pairwise_distance,
     pairwise_distance_reference,
-    pdist,
 )
 from nbdl.runtime.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from nbdl.testing.draw import Draw
@@ -64,18 +63,8 @@ def _many_vectors(draw: Draw) -> dict[str, Any]:
     return {"x1": draw.array((12, 2), 0.3, 2.0), "x2": draw.array((draw.integer(11, 13), 2), -2.0, -0.3)}
 
 
-def cdist_reference(x1, x2, p=2.0):
-    """The definition, in float64."""
-    return np.linalg.norm(x1[..., :, None, :] - x2[..., None, :, :], p, axis=-1)
-
-
 def _one_set(draw: Draw) -> dict[str, Any]:
     return {"input": draw.array((draw.integer(0, 5), draw.integer(1, 3)), distinct=True), "p": draw.choice(EXPONENTS)}
-
-
-def _pdist_reference(input, p=2.0):
-    first, second = np.triu_indices(input.shape[0], 1)
-    return np.linalg.norm(input[first] - input[second], p, axis=-1)
 
 
 SPECS = [
@@ -113,7 +102,7 @@ SPECS = [
     ),
     OpSpec(
         function=pdist,
-        reference=_pdist_reference,
+        reference=pdist_reference,
         inputs=_one_set,
         differentiable=("input",),
         refusals=(

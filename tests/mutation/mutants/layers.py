@@ -6,7 +6,19 @@ from tests.mutation.mutant import bugs, forward, gradients, twins
 
 OTHERS = (
     *bugs(
-        "ops/distance.py",
+        "ops/distance/sets.py",
+        ("missing term", "** (p - type(p)(1))", "** p", gradients("cdist")),
+        ("wrong axis", "array.transpose(0, 2, 1)", "array", gradients("cdist")),
+        (
+            "index",
+            "index // y.shape[2], index % y.shape[2]",
+            "index // y.shape[2], index % y.shape[1]",
+            twins("cdist"),
+        ),
+        ("sign", "size > total or size", "size < total or size", forward("cdist")),
+    ),
+    *bugs(
+        "ops/distance/vectors.py",
         (
             "missing term",
             "    return outer / max(other_norm, eps), outer * y / norm if norm > type(y)(0) else type(y)(0)",

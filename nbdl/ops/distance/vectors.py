@@ -20,18 +20,16 @@ import math
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
-from nbdl.ops.creation.values import zeros
 from nbdl.ops.elementwise.arithmetic import sub
 from nbdl.ops.elementwise.layout import broadcast_shape
 from nbdl.ops.reduction.norms import vector_norm
 from nbdl.ops.shape.views import expand
 from nbdl.runtime import arrays
-from nbdl.runtime.checks import check_choice, check_dim, check_float, check_number, check_rank, check_same_dtype
+from nbdl.runtime.checks import check_dim, check_float, check_number, check_same_dtype
 from nbdl.runtime.cuda.primitives import block_sum
-from nbdl.runtime.errors import ShapeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
 
-__all__ = ["cdist", "cosine_similarity", "dist", "pairwise_distance", "pdist"]
+__all__ = ["cosine_similarity", "dist", "pairwise_distance"]
 
 # ---------------------------------------------------------------- reference
 
@@ -262,83 +260,3 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """
     check_same_dtype("other", other, "input", check_float("input", input))
     return vector_norm(sub(input, other), p)
-
-
-COMPUTE_MODES = (
-    "use_mm_for_euclid_dist_if_necessary",
-    "use_mm_for_euclid_dist",
-    "donot_use_mm_for_euclid_dist",
-)
-
-
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
-    r"""The distances of every vector of one set from every vector of another: $y_{ij} = \lVert a_i - b_j \rVert_p$.
-
-    Args:
-        x1: [*, P, D], float32 or float64.
-        x2: [*, R, D], dtype of x1; the leading sizes broadcast to each other.
-        p: The exponent of the norm, at least 0.
-        compute_mode: Accepted for PyTorch's sake: distances are always computed from differences, which keeps every
-            digit of small ones.
-
-    Returns:
-        [*, P, R].
-
-    Raises:
-        ShapeError: A tensor has fewer than two dimensions, the vectors' sizes differ, or the shapes do not broadcast.
-        DTypeError: The dtypes differ, or are not floating point.
-        ArgumentError: p is negative.
-
-    Gradient:
-        For x1 and x2; 0 where the distance is 0.
-
-    Example:
-        >>> nbdl.cdist(nbdl.tensor([[0.0, 0.0]]), nbdl.tensor([[3.0, 4.0], [0.0, 1.0]]))
-        tensor([[5., 1.]])
-    """
-    check_same_dtype("x2", x2, "x1", check_float("x1", x1))
-    _check_exponent(p)
-    check_choice("compute_mode", compute_mode, (*COMPUTE_MODES, None))
-    for name, x in (("x1", x1), ("x2", x2)):
-        if x.ndim < 2:
-            raise ShapeError(f"{name}: expected at least 2 dimensions, got shape {list(x.shape)}")
-    if x1.shape[-1] != x2.shape[-1]:
-        raise ShapeError(f"x2: expected vectors of {x1.shape[-1]} elements, as in x1, got shape {list(x2.shape)}")
-    if x1.shape[-1] == 0:
-        return zeros((*broadcast_shape(x1.shape[:-2], x2.shape[:-2]), x1.shape[-2], x2.shape[-2]), dtype=x1.dtype)
-    return vector_norm(sub(x1.unsqueeze(-2), x2.unsqueeze(-3)), p, -1)
-
-
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    r"""The distances of every two vectors of one set: $\lVert a_i - a_j \rVert_p$ for all $i < j$, row by row.
-
-    Args:
-        input: [N, D], float32 or float64.
-        p: The exponent of the norm, at least 0.
-
-    Returns:
-        [N (N - 1) / 2].
-
-    Raises:
-        ShapeError: The input has not two dimensions.
-        DTypeError: The input is not floating point.
-        ArgumentError: p is negative.
-
-    Gradient:
-        For input; 0 where the distance is 0.
-
-    Example:
-        >>> nbdl.ops.pdist(nbdl.tensor([[0.0], [1.0], [3.0]]))
-        tensor([1., 3., 2.])
-    """
-    count, size = check_rank("input", check_float("input", input), 2).shape
-    _check_exponent(p)
-    first, second = (Tensor(places) for places in np.triu_indices(count, 1))
-    if size == 0:
-        return zeros(first.shape, dtype=input.dtype)
-    return vector_norm(sub(input.index_select(0, first), input.index_select(0, second)), p, -1)
-
-
-def _check_exponent(p: float) -> None:
-    if p != math.inf:
-        check_number("p", p, 0)
