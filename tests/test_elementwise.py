@@ -12,6 +12,7 @@ from nbdl import ops
 from nbdl.runtime import jit
 
 DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float32", "float64")
+FEW_ULPS = {"float32": 4e-7, "float64": 1e-15}
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, 1.5, -2.5, 1e-30, 1e30, 700.0, -700.0])
 
 # ---------------------------------------------------------------- dtypes
@@ -90,6 +91,27 @@ def test_bool_is_refused_where_it_means_nothing(function):
         function(nbdl.tensor([True]))
     with pytest.raises(nbdl.DTypeError, match="bool"):
         nbdl.tensor([1.0]) - True
+
+
+# ---------------------------------------------------------------- tails
+
+
+@pytest.mark.parametrize("dtype", FEW_ULPS)
+def test_erfc_keeps_its_digits_where_it_is_small(dtype):
+    x = np.linspace(-4, 9, 1001).astype(dtype)
+    exact = np.array([math.erfc(float(value)) for value in x])
+    np.testing.assert_allclose(ops.erfc(nbdl.Tensor(x)).numpy(), exact, rtol=FEW_ULPS[dtype])
+
+
+@pytest.mark.parametrize("dtype", FEW_ULPS)
+def test_erfinv_up_to_the_last_number_under_1(dtype):
+    """The slope of erf takes error for error there: what erf gives back has to be judged by its complement."""
+    bits = 23 if dtype == "float32" else 52
+    complement = 2.0 ** -np.arange(1, bits + 2)
+    y = ops.erfinv(nbdl.Tensor((1 - complement).astype(dtype))).numpy()
+    back = np.array([math.erfc(float(value)) for value in y])
+    slope = 2 * y * np.exp(-(y.astype(float) ** 2)) / math.sqrt(math.pi)  # of erfc, by a relative change of y
+    assert np.all(np.abs(back - complement) <= 4 * np.finfo(dtype).eps * (slope + complement))
 
 
 # ---------------------------------------------------------------- values

@@ -74,10 +74,10 @@ def _glu_backward_cpu(dy, x, dx, start, stop):
     """dy [O, I]; x, dx [O, 2, I]. One task a row of dy."""
     for row in range(start, stop):
         for j in range(dy.shape[1]):
+            dx[row, 0, j] = dy[row, j] * _gate(x[row, 1, j])
+        for j in range(dy.shape[1]):  # a loop of its own: LLVM makes no vectors where one fills both halves
             gate = _gate(x[row, 1, j])
-            da = dy[row, j] * gate
-            dx[row, 0, j] = da
-            dx[row, 1, j] = da * x[row, 0, j] * (x.dtype.type(1) - gate)
+            dx[row, 1, j] = dy[row, j] * gate * x[row, 0, j] * (x.dtype.type(1) - gate)
 
 
 @cuda_kernel

@@ -23,6 +23,8 @@ from nbdl.runtime.jit import exact
 LN2 = math.log(2)
 LN10 = math.log(10)
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+FAR = 16.0  # -log(1 - x^2) of the largest float32 under 1
+NO_TAIL = 28.0  # beyond it erfc is 0 in float64 too
 INFINITY = math.inf
 NAN = math.nan
 
@@ -435,7 +437,13 @@ def erf(input: Tensor) -> Tensor:
 
 @exact
 def _erfc(x):
-    return type(x)(math.erfc(x))
+    """exp(-x^2) erfcx(|x|), with what the rounding of the square takes; 2 minus that left of 0."""
+    a = abs(x)
+    a = type(x)(NO_TAIL) if a > type(x)(NO_TAIL) else a
+    square = a * a
+    lost = vecmath.fma(a, a, -square)
+    tail = vecmath.exp(-square) * (type(x)(1) - lost) * vecmath.erfcx(a)
+    return type(x)(2) - tail if x < type(x)(0) else tail
 
 
 @exact
@@ -485,10 +493,12 @@ def _erfinv(x):
     p = (type(x)(-0.00417768164) if near else type(x)(0.00943887047)) + p * t
     p = (type(x)(0.246640727) if near else type(x)(1.00167406)) + p * t
     p = (type(x)(1.50140941) if near else type(x)(2.83297682)) + p * t
-    y = p * a
+    # Beyond what that was made for, from erfc(y) = exp(-y^2) / (y sqrt(pi)), nearly.
+    far = math.sqrt(w + type(x)(math.log(2)) - type(x)(0.5) * vecmath.log(type(x)(math.pi) * w))
+    y = p * a if w < type(x)(FAR) else far
     for _ in range(2):
         # The difference of the complements keeps its digits where erf is nearly 1.
-        error = (type(x)(1) - a) - type(x)(math.erfc(y)) if a > type(x)(0.5) else type(x)(math.erf(y)) - a
+        error = (type(x)(1) - a) - _erfc(y) if a > type(x)(0.5) else vecmath.erf(y) - a
         step = error / (type(x)(TWO_OVER_ROOT_PI) * vecmath.exp(-y * y))
         y = y - step / (type(x)(1) + y * step)
     y = type(x)(INFINITY) if a == type(x)(1) else y

@@ -87,21 +87,23 @@ nll_forward = Kernel(
 
 @cpu_kernel
 def _nll_backward_cpu(dy, tally, target, weight, ignore, dx, start, stop):
-    """dy [N * I] or [1]; tally [2]; target [N * I]; weight [C] or [0]; dx [N, C, I]. One task a row of I elements."""
+    """dy [N * I] or [1]; tally [2]; target [N * I]; weight [C] or [0]; dx [N, C, I]. One task a sample."""
     _, classes, inner = dx.shape
-    for row in range(start, stop):
-        n = row // classes
-        c = row - n * classes
-        w = weight[c] if weight.shape[0] > 0 else dx.dtype.type(1)
+    for n in range(start, stop):
+        for c in range(classes):
+            for i in range(inner):
+                dx[n, c, i] = 0
         for i in range(inner):
             place = n * inner + i
-            g = dy[place if dy.shape[0] > 1 else 0] / tally[0]
-            dx[n, c, i] = -g * w if target[place] == c and c != ignore else dx.dtype.type(0)
+            t = target[place]
+            if t != ignore and t >= 0 and t < classes:
+                g = dy[place if dy.shape[0] > 1 else 0] / tally[0]
+                dx[n, t, i] = -g * weight[t] if weight.shape[0] > 0 else -g
 
 
 @cuda_kernel
 def _nll_backward_cuda(dy, tally, target, weight, ignore, dx):
-    """As the CPU twin. One block a row of I elements."""
+    """What the CPU twin does. One block a row of I elements, each of which is written once."""
     _, classes, inner = dx.shape
     n = cuda.blockIdx.x // classes
     c = cuda.blockIdx.x - n * classes
@@ -115,8 +117,9 @@ def _nll_backward_cuda(dy, tally, target, weight, ignore, dx):
 nll_backward = Kernel(
     cpu=_nll_backward_cpu,
     cuda=_nll_backward_cuda,
-    tasks=lambda dy, tally, target, weight, ignore, dx: dx.shape[0] * dx.shape[1],
-    work=lambda dy, tally, target, weight, ignore, dx: 2 * dx.size,
+    tasks=lambda dy, tally, target, weight, ignore, dx: dx.shape[0],
+    work=lambda dy, tally, target, weight, ignore, dx: dx.size,
+    blocks=lambda dy, tally, target, weight, ignore, dx: dx.shape[0] * dx.shape[1],
 )
 
 # ---------------------------------------------------------------- autograd

@@ -155,8 +155,8 @@ ACTIVATIONS = (
         "ops/activation/gated.py",
         (
             "wrong axis",
-            "            dx[row, 0, j] = da\n            dx[row, 1, j] = da * x[row, 0, j]",
-            "            dx[row, 0, j] = da\n            dx[row, 1, j] = da * x[row, 1, j]",
+            "dy[row, j] * gate * x[row, 0, j]",
+            "dy[row, j] * gate * x[row, 1, j]",
             gradients("glu"),
         ),
         (

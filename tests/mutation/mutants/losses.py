@@ -102,8 +102,8 @@ LOSSES = (
         ),
         (
             "sign",
-            "c, i] = -g * w if target[place] == c and c != ignore else dx.dtype.type(0)\n\n\n@cuda",
-            "c, i] = g * w if target[place] == c and c != ignore else dx.dtype.type(0)\n\n\n@cuda",
+            "dx[n, t, i] = -g * weight[t] if weight.shape[0] > 0 else -g",
+            "dx[n, t, i] = g * weight[t] if weight.shape[0] > 0 else g",
             gradients("nll_loss"),
         ),
     ),
