@@ -96,6 +96,24 @@ def test_bool_is_refused_where_it_means_nothing(function):
 # ---------------------------------------------------------------- tails
 
 
+@pytest.mark.parametrize("activation", [ops.elu, ops.celu, ops.selu])
+def test_small_slopes_keep_their_digits(activation):
+    x = nbdl.tensor([-8.0, -16.0, -40.0], requires_grad=True)
+    activation(x).sum().backward()
+    wide = nbdl.tensor([-8.0, -16.0, -40.0], dtype="float64", requires_grad=True)
+    activation(wide).sum().backward()
+    scale = {ops.selu: 1.0507009873554805 * 1.6732632423543772}.get(activation, 1)
+    np.testing.assert_allclose(x.grad.numpy(), scale * np.exp([-8, -16, -40]), rtol=1e-6)
+    np.testing.assert_allclose(wide.grad.numpy(), scale * np.exp([-8, -16, -40]), rtol=1e-14)
+
+
+def test_the_gradient_of_a_rest_counts_the_quotient_right():
+    """-10824.12 / -1.4591696 is under 7418, and is 7418 when rounded to float32."""
+    b = nbdl.tensor([-1.4591696], requires_grad=True)
+    ops.remainder(nbdl.tensor([-10824.12]), b).backward()
+    assert b.grad.tolist() == [-7417.0]
+
+
 @pytest.mark.parametrize("dtype", FEW_ULPS)
 def test_erfc_keeps_its_digits_where_it_is_small(dtype):
     x = np.linspace(-4, 9, 1001).astype(dtype)

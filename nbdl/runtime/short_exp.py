@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from nbdl.runtime.circular import is_float32
 from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import exp, fma, times_two_to
 
@@ -17,12 +18,6 @@ LOG2_E = 1 / math.log(2)
 _ROUND = 1.5 * 2.0**23
 _POWERS = (0.0013276470, 0.0096755410, 0.055507135, 0.24022120, 0.69314694, 1.0000001)
 """Of 2^f for |f| up to a half: minimax, an error of 7e-8."""
-
-
-@exact
-def is_single(x):
-    """Whether x is of float32: known when a kernel is compiled, so that of two branches one is left."""
-    return type(x)(1) + type(x)(1e-10) == type(x)(1)
 
 
 @exact
@@ -39,4 +34,4 @@ def short_two_to(y):
 @exact
 def short_exp(x):
     """e^x for x up to 0. NaN gives 0 in float32: callers see to it."""
-    return short_two_to(x * type(x)(LOG2_E)) if is_single(x) else exp(x)
+    return short_two_to(x * type(x)(LOG2_E)) if is_float32(x) else exp(x)

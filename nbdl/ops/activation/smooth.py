@@ -44,10 +44,11 @@ from nbdl.ops.elementwise.maps import Map1
 from nbdl.ops.elementwise.operands import typed_number
 from nbdl.runtime import arrays, memory, vecmath
 from nbdl.runtime.checks import check_choice, check_float, check_number
+from nbdl.runtime.circular import is_float32
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.gemm import ProductCurve
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact, scalar
-from nbdl.runtime.short_exp import LOG2_E, is_single, short_two_to
+from nbdl.runtime.short_exp import LOG2_E, short_two_to
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
@@ -141,16 +142,16 @@ def _density_and_tail(x):
 
 @scalar
 def _elu(x, alpha):
-    below = alpha * vecmath.expm1(x)
     positive = x > type(x)(0)
-    return x if positive else below, type(x)(1) if positive else below + alpha
+    # The slope is the value plus alpha too, but that leaves few digits of a small one.
+    return x if positive else alpha * vecmath.expm1(x), type(x)(1) if positive else alpha * vecmath.exp(x)
 
 
 @scalar
 def _celu(x, alpha):
-    below = vecmath.expm1(x / alpha)
     positive = x > type(x)(0)
-    return x if positive else alpha * below, type(x)(1) if positive else below + type(x)(1)
+    z = x / alpha
+    return x if positive else alpha * vecmath.expm1(z), type(x)(1) if positive else vecmath.exp(z)
 
 
 @scalar
@@ -161,7 +162,7 @@ def _selu(x):
 
 @scalar
 def _gelu(x):
-    if is_single(x):
+    if is_float32(x):
         e, tail = _density_and_tail(x)
     else:
         z = abs(x) * type(x)(_SQRT_HALF)

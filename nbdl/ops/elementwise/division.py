@@ -76,7 +76,7 @@ def _integer_fmod(a, b):
 
 @exact
 def _remainder_right(dy, a, b):
-    return -dy * floor_of(a / b)
+    return -dy * _divide_floor(a, b)
 
 
 @exact

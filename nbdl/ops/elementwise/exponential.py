@@ -479,7 +479,7 @@ def erfc(input: Tensor) -> Tensor:
 
 @exact
 def _erfinv(x):
-    """Giles's approximation (2010), then two steps of Newton's method on erf(y) = x with the second derivative."""
+    """Giles's approximation (2010), then steps of Newton's method on erf(y) = x with the second derivative."""
     a = abs(x)
     w = -vecmath.log((type(x)(1) - a) * (type(x)(1) + a))
     near = w < type(x)(5)
@@ -496,7 +496,7 @@ def _erfinv(x):
     # Beyond what that was made for, from erfc(y) = exp(-y^2) / (y sqrt(pi)), nearly.
     far = math.sqrt(w + type(x)(math.log(2)) - type(x)(0.5) * vecmath.log(type(x)(math.pi) * w))
     y = p * a if w < type(x)(FAR) else far
-    for _ in range(2):
+    for _ in range(1 if is_float32(x) else 2):
         # The difference of the complements keeps its digits where erf is nearly 1.
         error = (type(x)(1) - a) - _erfc(y) if a > type(x)(0.5) else vecmath.erf(y) - a
         step = error / (type(x)(TWO_OVER_ROOT_PI) * vecmath.exp(-y * y))
