@@ -27,7 +27,7 @@ def check_count(argument: str, value: Any, minimum: int, expected: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise DataArgumentError(argument, expected, repr(value))
     if value > MOST:
-        raise DataArgumentError(argument, f"at most {MOST}", repr(value))
+        raise DataArgumentError(argument, f"a whole number from {minimum} to {MOST}", repr(value))
     return int(value)
 
 

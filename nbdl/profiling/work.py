@@ -206,6 +206,11 @@ def _each_input(factor: int) -> Rule:
     return lambda y, *inputs: Work(0, factor * inputs[0].size)
 
 
+def _distances(y: Any, x1: Any, x2: Any, *_: Any) -> Work:
+    """Of each element of each pair of vectors the difference, its power, and the sum."""
+    return Work(0, 3 * y[0].size * x1.shape[-1])
+
+
 def _reduced(y: Any, x: Any, *_: Any) -> Work:
     """A sum or a search: one operation less than there are elements."""
     return Work(0, max(x.size - y[0].size, 0))
@@ -251,6 +256,7 @@ RULES: dict[str, Rule] = {
     "AddProductOp": _each_output(3),
     "AddQuotientOp": _each_output(3),
     "CosineSimilarityOp": _each_input(6),
+    "CdistOp": _distances,
     "MeanOp": _each_input(1),
     "VarOp": _each_input(4),
     "NormOp": _each_input(2),
