@@ -36,7 +36,7 @@ KERNELS: dict[str, Any] = {
     "sigmoid": (SigmoidOp.value.plain, [_VECTOR, _VECTOR]),
     "sigmoid_slope": (SigmoidOp.slope.plain, [_VECTOR, _VECTOR, _VECTOR]),
     "dropout": (drop_elements, [_VECTOR, *_WORDS, "uint64", "float32", "float32", "float32", _VECTOR]),
-    "relu_backward": (relu_backward_and_sum_kernel, [_MATRIX] * 4),
+    "relu_backward": (relu_backward_and_sum_kernel, [*[_MATRIX] * 4, "float32"]),
     "sum_columns": (sum_columns_kernel, [_MATRIX, _MATRIX]),
     "sum_rows": (arrays.sum_rows_kernel, [_MATRIX, _VECTOR]),
     "softmax": (softmax_short_rows, [_MATRIX, _MATRIX]),

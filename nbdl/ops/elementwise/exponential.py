@@ -494,7 +494,7 @@ def _erfinv(x):
     p = (type(x)(0.246640727) if near else type(x)(1.00167406)) + p * t
     p = (type(x)(1.50140941) if near else type(x)(2.83297682)) + p * t
     # Beyond what that was made for, from erfc(y) = exp(-y^2) / (y sqrt(pi)), nearly.
-    far = math.sqrt(w + type(x)(math.log(2)) - type(x)(0.5) * vecmath.log(type(x)(math.pi) * w))
+    far = math.sqrt(w + type(x)(LN2) - type(x)(0.5) * vecmath.log(type(x)(math.pi) * w))
     y = p * a if w < type(x)(FAR) else far
     for _ in range(1 if is_float32(x) else 2):
         # The difference of the complements keeps its digits where erf is nearly 1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,10 @@ def _two_sets(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _sets_by(p: float) -> Callable[[Draw], dict[str, Any]]:
+    return lambda draw: {**_two_sets(draw), "p": p}
+
+
 def _many_vectors(draw: Draw) -> dict[str, Any]:
     """More distances than a CUDA block has threads."""
     return {"x1": draw.array((12, 2), 0.3, 2.0), "x2": draw.array((draw.integer(11, 13), 2), -2.0, -0.3)}
@@ -88,6 +93,16 @@ SPECS = [
         inputs=_many_vectors,
         differentiable=("x1", "x2"),
         variant="many vectors",
+    ),
+    *(
+        OpSpec(
+            function=cdist,
+            reference=cdist_reference,
+            inputs=_sets_by(p),
+            differentiable=("x1", "x2"),
+            variant=name,
+        )
+        for name, p in (("unequal", 0.0), ("sizes", 1.0), ("powers", 3.0), ("largest", np.inf))
     ),
     OpSpec(
         function=dist,

@@ -166,7 +166,7 @@ export class Training extends Pass {
     let dproduct = dresult;
     if (!isLast && !map) {
       dproduct = network.matrix(rows, outputs);
-      this.backward.push(model.bind("relu_backward", dresult, result, dproduct, partial, chunks));
+      this.backward.push(model.bind("relu_backward", dresult, result, dproduct, partial, 0, chunks));
     } else {
       if (map) {
         dproduct = network.matrix(rows, outputs);
