@@ -19,7 +19,7 @@ from nbdl.data.dataset import ArrayDataset
 from nbdl.data.errors import DataArgumentError, EmptyDataError, TokenError
 from nbdl.data.loader import DataLoader
 from nbdl.data.ngrams import looked_up
-from nbdl.data.order import MOST, RandomStream, check_count
+from nbdl.data.order import RandomStream, check_count
 
 MASKED, DRAWN = 0.8, 0.1  # the rest stays as it is
 
@@ -140,10 +140,7 @@ class MaskingLoader:
         if np.ndim(windows) != 2:
             raise DataArgumentError("windows", "an array of two dimensions", f"{np.ndim(windows)} of them")
         for name, value in (("mask", mask), ("size", size), ("special", special)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise DataArgumentError(name, "a whole number", repr(value))
-            if not 0 <= value <= MOST:
-                raise DataArgumentError(name, f"a whole number from 0 to {MOST}", repr(value))
+            check_count(name, value, 0, "a whole number from 0 up")
         _check_share(share)
         self._order = DataLoader(ArrayDataset(windows), batch_size, shuffle=not always, seed=seed)
         self.share, self.mask, self.size, self.special, self.always = share, mask, size, special, always

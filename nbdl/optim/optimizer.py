@@ -99,7 +99,7 @@ class Optimizer:
     def _check(self, group: dict[str, Any]) -> None:
         """Raises unless the group's hyperparameters are in range."""
         for name in FLAGS:
-            if not isinstance(group.get(name, False), (bool, int, np.bool_)):
+            if not isinstance(group.get(name, False), (int, np.bool_)):
                 raise ArgumentTypeError(f"{name}: expected True or False, got {type(group[name]).__name__}")
 
     def _group_tables(self, number: int) -> list[ParameterTable]:

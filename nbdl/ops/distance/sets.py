@@ -212,13 +212,13 @@ class CdistOp(Op):
 
     @staticmethod
     def forward(ctx: Context, x1, x2, p):
-        ctx.lead = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+        ctx.lead = broadcast_shape(x1.shape[:-2], x2.shape[:-2])
         ctx.shapes, ctx.p = (x1.shape, x2.shape), x1.dtype.type(p)
-        ctx.forward_kernel, ctx.backward_kernel = by_exponent.get(float(p), with_power)
+        forward_kernel, ctx.backward_kernel = by_exponent.get(float(p), with_power)
         x1, x2 = _sets(x1, ctx.lead), _sets(x2, ctx.lead)
         y = ctx.empty(len(x1), x1.shape[1], x2.shape[1], dtype=x1.dtype)
         if y.size:
-            ctx.forward_kernel(x1, x2, ctx.p, y)
+            forward_kernel(x1, x2, ctx.p, y)
         ctx.save(x1, x2, y)
         return y.reshape(*ctx.lead, *y.shape[1:])
 
@@ -289,7 +289,6 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
             raise ShapeError(f"{name}: expected at least 2 dimensions, got shape {list(x.shape)}")
     if x1.shape[-1] != x2.shape[-1]:
         raise ShapeError(f"x2: expected vectors of {x1.shape[-1]} elements, as in x1, got shape {list(x2.shape)}")
-    broadcast_shape(x1.shape[:-2], x2.shape[:-2])
     return CdistOp.apply(x1, x2, p)
 
 
