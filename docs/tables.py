@@ -95,6 +95,7 @@ _KOREAN_TITLES = {
     "gan": "생성적 적대 신경망",
     "gemm": "행렬 곱",
     "gpt": "GPT",
+    "in_place": "제자리 연산",
     "mlp": "다층 퍼셉트론",
     "normalization": "정규화",
     "optimizer": "옵티마이저",

@@ -37,7 +37,7 @@ from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 
-from nbdl.runtime import jit, simd
+from nbdl.runtime import jit, lowering, simd
 from nbdl.runtime.cache import StampedCache
 from nbdl.runtime.gemm import bending, panel
 from nbdl.runtime.simd import advance, lanes, multiply_tile, tile_rows
@@ -114,7 +114,7 @@ def install() -> None:
     CPUContext.create_cpython_wrapper = lambda self, *_, **__: None
     CPUContext.create_cfunc_wrapper = lambda self, *_, **__: None
     CPUContext.post_lowering = _without_reference_counts
-    jit._OwnLibrary = _Library  # type: ignore[assignment,misc]
+    lowering.OwnLibrary = _Library  # type: ignore[assignment,misc]
     simd._tile_switch = _tile_switch
     StampedCache.load_overload = lambda self, *_: None  # type: ignore[method-assign]
     StampedCache.save_overload = lambda self, *_: None  # type: ignore[method-assign]

@@ -46,7 +46,10 @@ from nbdl.runtime.boundary import named_errors
 METHODS: dict[str, Any] = {
     # elementwise
     **{name: getattr(elementwise, name) for name in elementwise.METHODS},
-    **{f"{name}_": in_place.in_place(getattr(elementwise, name)) for name in elementwise.IN_PLACE},
+    **{
+        f"{name}_": in_place.in_place(getattr(elementwise, name), elementwise.WRITES_OVER.get(name))
+        for name in elementwise.IN_PLACE
+    },
     **casting.CASTS,
     "add_": in_place.add_,
     "copy_": in_place.copy_,
@@ -169,7 +172,7 @@ METHODS: dict[str, Any] = {
     "hardshrink": activation.hardshrink,
     "prelu": activation.prelu,
     "relu": activation.relu,
-    "relu_": in_place.in_place(activation.relu),
+    "relu_": activation.rectifiers.relu_,
     # distance
     "dist": distance.dist,
     # softmax

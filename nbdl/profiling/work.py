@@ -252,6 +252,7 @@ RULES: dict[str, Rule] = {
     "DropoutOp": _each_output(1),
     "GluOp": _each_output(2),
     "SwigluOp": _each_output(2),
+    "AddScaledOp": _each_output(2),
     "LerpOp": _each_output(3),
     "AddProductOp": _each_output(3),
     "AddQuotientOp": _each_output(3),

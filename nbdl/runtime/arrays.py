@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nbdl.runtime.cuda.primitives import fetch4, put4
 from nbdl.runtime.cuda.vectors import is_aligned
 from nbdl.runtime.errors import DeviceError
 from nbdl.runtime.halves import from_float16, to_float16
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, scalar
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cpu_map, cuda, cuda_kernel, scalar
 from nbdl.runtime.transposition import SIDE, copy_turned
 
 # ---------------------------------------------------------------- copy
@@ -128,7 +129,7 @@ copy_tiles = Kernel(
 # ---------------------------------------------------------------- add
 
 
-@cpu_kernel
+@cpu_map
 def _add_cpu(a, b, total, start, stop):
     """a, b, total [N]: total = a + b; total may be a. One task an element."""
     for i in range(start, stop):
@@ -155,7 +156,7 @@ add = Kernel(
 )
 
 
-@cpu_kernel
+@cpu_map
 def _add_words_cpu(a, b, total, start, stop):
     """The same for words of float16, added as float32. One task an element."""
     for i in range(start, stop):
@@ -361,8 +362,8 @@ def copy_into(target: Any, source: Any) -> None:
     if source.flags.c_contiguous and target.flags.c_contiguous:
         _copy_flat(source.reshape(-1), target.reshape(-1))
         return
-    sizes, (to_steps, from_steps) = collapse(source.shape, target.strides, source.strides)
-    if len(sizes) > 4:  # fold outer dimensions into a loop: arrays of five uneven dimensions are rare
+    plan = _copy_plan(source.shape, target.strides, source.strides, source.itemsize)
+    if plan is None:  # fold outer dimensions into a loop: arrays of five uneven dimensions are rare
         for index in range(target.shape[0]):
             copy_into(target[index], source[index])
         return
@@ -372,18 +373,27 @@ def copy_into(target: Any, source: Any) -> None:
             raise DeviceError(f"a view of {source.dtype} on memory of another dtype cannot be copied on the GPU")
         np.copyto(target, source)
         return
-    item = source.itemsize
+    kernel, reads, writes, shape = plan
+    kernel(x[0], y[0], (x[1], *reads), (y[1], *writes), shape)
+
+
+@functools.lru_cache(maxsize=4096)
+def _copy_plan(
+    shape: tuple[int, ...], target_strides: tuple[int, ...], source_strides: tuple[int, ...], itemsize: int
+) -> tuple[Kernel, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """The kernel that copies, with its four steps through either memory and its four sizes; None if it takes more."""
+    sizes, (to_steps, from_steps) = collapse(shape, target_strides, source_strides)
+    if len(sizes) > 4:
+        return None
     order = sorted(range(len(sizes)), key=lambda dim: abs(to_steps[dim]), reverse=True)
     lead = 4 - len(sizes)
     shape = (1,) * lead + tuple([sizes[dim] for dim in order])
-    reads = (0,) * lead + tuple([from_steps[dim] // item for dim in order])
-    writes = (0,) * lead + tuple([to_steps[dim] // item for dim in order])
-    kernel = copy
+    reads = (0,) * lead + tuple([from_steps[dim] // itemsize for dim in order])
+    writes = (0,) * lead + tuple([to_steps[dim] // itemsize for dim in order])
     if writes[3] == 1 and reads[3] != 1 and 1 in reads[:3] and shape[reads.index(1)] >= TILE:
-        kernel = copy_tiles
         unit = reads.index(1)
-        shape, reads, writes = (_third(values, unit) for values in (shape, reads, writes))
-    kernel(x[0], y[0], (x[1], *reads), (y[1], *writes), shape)
+        return copy_tiles, _third(reads, unit), _third(writes, unit), _third(shape, unit)
+    return copy, reads, writes, shape
 
 
 COPY_ROW = 1 << 14
@@ -480,6 +490,23 @@ def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
     else:
         fill(result.reshape(-1), np.array([value], dtype))
     return result
+
+
+def set_all(array: Any, value: np.ndarray) -> None:
+    """Sets every element to the value, an array of no dimension and the same dtype on the CPU."""
+    if not array.flags.c_contiguous:
+        order = dense_order(array)
+        if order is None:
+            copy_into(array, strided(sent_beside(array, value), array.shape, (0,) * array.ndim))
+        else:
+            set_all(array.transpose(order), value)
+        return
+    if array.dtype.char == "e":
+        array, value = array.view(np.uint16), value.view(np.uint16)
+    if any(value.tobytes()):
+        fill(array.reshape(-1), value.reshape(1))
+    else:
+        clear(array.reshape(-1))
 
 
 def sum_rows(partial: Any) -> Any:

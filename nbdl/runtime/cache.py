@@ -197,8 +197,8 @@ class StampedCache(dispatcher.NullCache):  # type: ignore[name-defined]
 
     @functools.cached_property
     def _stamp(self) -> str:
-        compiler_options = _file_digest(str(Path(__file__).with_name("jit.py")))
-        versions = f"{numba.__version__} {np.__version__} {compiler_options} {self._options} {numba.config.BOUNDSCHECK}"
+        compilation = [_file_digest(str(Path(__file__).with_name(name))) for name in ("jit.py", "lowering.py")]
+        versions = f"{numba.__version__} {np.__version__} {compilation} {self._options} {numba.config.BOUNDSCHECK}"
         return versions + stamp(self._function)
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:

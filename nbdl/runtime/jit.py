@@ -6,6 +6,7 @@ A kernel is a pair of twins with the same arguments, the CPU's and CUDA's. The C
     @scalar          scalar mathematics, written once, inlined into kernels of both targets
     @exact           scalar mathematics whose every operation is rounded as written
     @cpu_kernel      serial loops over tasks [start, stop), compiled once per signature, cached on disk
+    @cpu_map         the same, where no element depends on another: results may lie where operands lie
     @cuda_kernel     a CUDA kernel, compiled when it is first launched on a GPU
     @cuda_device     a function that CUDA kernels call (a block reduction, say)
     Kernel           the pair: looks at the arrays, picks the target, splits the tasks
@@ -21,18 +22,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite.binding import Linkage
 from numba import njit
-from numba.core import ir
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
-from numba.core.lowering import Lower
-from numba.core.typed_passes import NativeLowering
 
 from nbdl.runtime import threads
 from nbdl.runtime.cache import StampedCache, reachable
 from nbdl.runtime.errors import DeviceError
+from nbdl.runtime.lowering import Compiler, KernelCompiler, MapCompiler
 
 FASTMATH = {"nsz", "arcp", "contract", "reassoc", "afn"}
 """Reorderings that keep the meaning of NaN and infinity ('nnan' and 'ninf' would not)."""
@@ -47,8 +42,6 @@ CHUNK_WORK = 1 << 14
 """Scalar operations that a chunk of tasks should hold at least."""
 
 MOST_CHUNKS = 64
-
-_MOST_TASKS = (1 << 52) - 1
 
 _ALIGNMENT = 64  # tasks: chunks of elements start at multiples of a vector's width
 
@@ -82,7 +75,15 @@ def exact(function: Callable[..., Any]) -> Any:
 
 def cpu_kernel(function: Callable[..., None]) -> Any:
     """Marks a CPU twin: serial loops over the tasks `[start, stop)`, its last two arguments."""
-    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True, pipeline_class=_KernelCompiler)
+    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True, pipeline_class=KernelCompiler)
+
+
+def cpu_map(function: Callable[..., None]) -> Any:
+    """Marks a CPU twin whose loops' iterations are independent: none reads, or writes, what another has written.
+
+    An operand may be the result's own array, as in `x += y`. It must not overlap it in any other way.
+    """
+    return _dispatcher(function, fastmath=FASTMATH, no_cpython_wrapper=True, pipeline_class=MapCompiler)
 
 
 def cpu_function(function: Callable[..., Any]) -> Any:
@@ -91,8 +92,9 @@ def cpu_function(function: Callable[..., Any]) -> Any:
 
 
 def _dispatcher(function: Any, **options: Any) -> Any:
-    compiled = njit(nogil=True, error_model="numpy", **{"pipeline_class": _Compiler, **options})(function)
-    compiled._cache = StampedCache(function, sorted(options))
+    options = {"pipeline_class": Compiler, **options}
+    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    compiled._cache = StampedCache(function, [sorted(options), options["pipeline_class"].__name__])
     if options.get("no_cpython_wrapper"):
         _refuse_calls(compiled)
     return compiled
@@ -108,72 +110,6 @@ def _refuse_calls(compiled: Any) -> None:
         compiled.overloads[tuple(result.signature.args)] = result
 
     compiled._compile_for_args, compiled.add_overload = refuse, keep
-
-
-class _KernelLower(Lower):  # type: ignore[misc]
-    """Tells LLVM that a kernel's `start` and `stop` are not negative.
-
-    Numba lets negative indices count from the end. Where LLVM cannot rule them out, it fetches and stores the
-    elements of a vector one by one, which is ten times slower.
-    """
-
-    def lower_assign(self, ty, inst):
-        value = super().lower_assign(ty, inst)
-        if isinstance(inst.value, ir.Arg) and inst.value.name in ("start", "stop"):
-            value = self.builder.and_(value, value.type(_MOST_TASKS))
-        return value
-
-
-class _OwnLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """Compiled code that calls its own copies of the functions that it calls.
-
-    Numba lets the linker choose between a function's copies in all that the process has loaded. They were optimised
-    each where it is called, so that results could differ in the last bit between a process that compiles a kernel and
-    one that loads it.
-    """
-
-    def _optimize_final_module(self):
-        for function in self._final_module.functions:
-            if function.linkage == Linkage.linkonce_odr:
-                function.linkage = Linkage.internal
-        super()._optimize_final_module()
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _Lowering(NativeLowering):  # type: ignore[misc]
-    _name = "lowering_into_own_library"
-
-    def run_pass(self, state):
-        codegen = state.targetctx.codegen()
-        name = state.func_id.func_qualname
-        state.library = _OwnLibrary(codegen, name)
-        state.library.enable_object_caching()
-        return super().run_pass(state)
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _KernelLowering(_Lowering):  # type: ignore[misc]
-    _name = "kernel_lowering"
-
-    @property
-    def lowering_class(self):
-        return _KernelLower
-
-
-class _Compiler(CompilerBase):  # type: ignore[misc]
-    lowering = _Lowering
-
-    def define_pipelines(self):
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [
-            (self.lowering, name) if kind is NativeLowering else (kind, name) for kind, name in passes.passes
-        ]
-        passes.finalize()
-        return [passes]
-
-
-class _KernelCompiler(_Compiler):
-    lowering = _KernelLowering
 
 
 class CudaFunction:

@@ -27,7 +27,7 @@ import math
 import numpy as np
 
 from nbdl.autograd import Tensor
-from nbdl.ops.elementwise.in_place import overwrite
+from nbdl.ops.elementwise.in_place import in_place, overwrite
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import UnaryOp, apply_any, typed_number
 from nbdl.runtime.checks import check_float, check_number
@@ -184,10 +184,11 @@ class LeakyReluOp(UnaryOp):
 
 
 class HardtanhOp(UnaryOp):
-    """y = hardtanh(x). relu6 is the case [0, 6]."""
+    """y = hardtanh(x). relu6 is the case [0, 6]. Keeps y: it is between the limits exactly where x is."""
 
     value = Map1(_hardtanh)
     slope = Map2(_hardtanh_slope)
+    keeps = "y"
 
 
 class HardsigmoidOp(UnaryOp):
@@ -246,10 +247,13 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([0., 0., 2.])
     """
     if inplace:
-        return overwrite(input, relu)
+        return relu_(input)
     if isinstance(input, Tensor) and input._array.dtype.kind == "f":
         return ReluOp.apply(input)
     return apply_any(ReluOp, input)
+
+
+relu_ = in_place(relu, over="always")
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:

@@ -40,14 +40,14 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.arithmetic import MulOp
 from nbdl.ops.elementwise.in_place import overwrite
 from nbdl.ops.elementwise.layout import dense_order, inverse
-from nbdl.ops.elementwise.maps import Map1
+from nbdl.ops.elementwise.maps import Map1, Place
 from nbdl.ops.elementwise.operands import typed_number
 from nbdl.runtime import arrays, memory, vecmath
 from nbdl.runtime.checks import check_choice, check_float, check_number
 from nbdl.runtime.circular import is_float32
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.gemm import ProductCurve
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact, scalar
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_map, cuda, cuda_kernel, exact, scalar
 from nbdl.runtime.short_exp import LOG2_E, short_two_to
 
 SELU_ALPHA = 1.6732632423543772
@@ -256,15 +256,15 @@ class Curve:
         """The curve for results of matrix products."""
         return ProductCurve(self._function)
 
-    def value_and_slope(self, x: Any, *numbers: Any) -> tuple[Any, Any]:
-        """The values and the derivatives, both of the shape and memory order of x."""
+    def value_and_slope(self, x: Any, *numbers: Any, over: bool = False) -> tuple[Any, Any]:
+        """The values, written over x if told so, and the derivatives; both of the shape and memory order of x."""
         if not x.flags.c_contiguous:
             order = dense_order(x)
             if order is None:
                 return self.value_and_slope(arrays.contiguous(x), *numbers)
-            y, slope = self.value_and_slope(x.transpose(order), *numbers)
+            y, slope = self.value_and_slope(x.transpose(order), *numbers, over=over)
             return y.transpose(inverse(order)), slope.transpose(inverse(order))
-        y, slope = memory.empty(x.shape, x.dtype), memory.empty(x.shape, x.dtype)
+        y, slope = x if over else memory.empty(x.shape, x.dtype), memory.empty(x.shape, x.dtype)
         self._kernel(x.ravel(), y.ravel(), slope.ravel(), numbers)
         return y, slope
 
@@ -284,7 +284,7 @@ def _with_slope_kernel(function: Any) -> Kernel:
     stem = function.py_func.__name__ + "_with_slope"
     with_slope_cpu.__name__, with_slope_cuda.__name__ = f"{stem}_cpu", f"{stem}_cuda"
     return Kernel(
-        cpu=cpu_kernel(with_slope_cpu),
+        cpu=cpu_map(with_slope_cpu),
         cuda=cuda_kernel(with_slope_cuda),
         tasks=lambda x, *_: x.size,
         blocks=lambda x, *_: max(1, -(-x.size // BLOCK)),
@@ -298,14 +298,16 @@ class CurveOp(Op):
     """y = f(x), dx = dy f'(x). The forward pass computes both f and f' and saves f', where a gradient is wanted."""
 
     curve: ClassVar[Curve]
+    over = "always"
 
     @classmethod
     def forward(cls, ctx: Context, x, *numbers):
         if not ctx.needs_input_grad[0]:
             return cls.curve.value(x, *numbers)
-        y, slope = cls.curve.value_and_slope(x, *numbers)
+        over = x is Place.array
+        y, slope = cls.curve.value_and_slope(x, *numbers, over=over)
         ctx.save(slope)
-        return y
+        return x if over else y
 
     @classmethod
     def backward(cls, ctx: Context, dy):

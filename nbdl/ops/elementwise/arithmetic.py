@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbdl.autograd import Context, Tensor
+from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2, MapN
 from nbdl.ops.elementwise.operands import (
@@ -21,9 +21,11 @@ from nbdl.ops.elementwise.operands import (
     apply_pair,
     as_operand,
     as_tensor_operand,
+    typed_number,
 )
 from nbdl.runtime import memory
 from nbdl.runtime.checks import check_choice
+from nbdl.runtime.dtypes import FLOAT32, FLOAT64
 from nbdl.runtime.errors import DTypeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
 
@@ -104,6 +106,11 @@ def _reciprocal_slope(dy, y):
     return -dy * y * y
 
 
+@exact
+def _add_scaled(a, b, alpha):
+    return a + b * alpha
+
+
 multiply_map = Map2(_multiply, broadcasts=True)
 divide_map = Map2(_divide, broadcasts=True)
 negative_map = Map1(_negative)
@@ -159,6 +166,24 @@ class AddOp(BinaryOp):
 
 
 AddOp.of_number = AddOp
+
+
+class AddScaledOp(Op):
+    """y = a + alpha b, alpha a number. Nothing is saved."""
+
+    value = Map2(_add_scaled)
+
+    @classmethod
+    def forward(cls, ctx: Context, a, b, alpha):
+        ctx.shapes, ctx.alpha = (a.shape, b.shape), alpha
+        return cls.value(a, b, alpha)
+
+    @classmethod
+    def backward(cls, ctx: Context, dy):
+        wants_a, wants_b, _ = ctx.needs_input_grad
+        a_shape, b_shape = ctx.shapes
+        da = sum_to(dy, a_shape) if wants_a else None
+        return da, multiply_map(sum_to(dy, b_shape), ctx.alpha) if wants_b else None, None
 
 
 class SubtractFromOp(UnaryOp):
@@ -312,9 +337,7 @@ def add(input: Tensor | float, other: Tensor | float, *, alpha: float = 1) -> Te
         >>> nbdl.ops.add(nbdl.tensor([1.0, 2.0]), 10)
         tensor([11., 12.])
     """
-    if alpha != 1:
-        other = _scaled(other, alpha)
-    return apply_pair(AddOp, input, other)
+    return apply_pair(AddOp, input, other) if alpha == 1 else _add_scaled_pair(input, other, alpha)
 
 
 def sub(input: Tensor | float, other: Tensor | float, *, alpha: float = 1) -> Tensor:
@@ -339,24 +362,26 @@ def sub(input: Tensor | float, other: Tensor | float, *, alpha: float = 1) -> Te
         >>> nbdl.ops.sub(nbdl.tensor([1.0, 2.0]), nbdl.tensor([3.0, 5.0]))
         tensor([-2., -3.])
     """
-    if alpha != 1:
-        other = _scaled(other, alpha)
     if _is_bool(input) or _is_bool(other):
         raise DTypeError("input, other: expected numbers, got bool; the difference of truth values is logical_xor")
-    return apply_pair(SubOp, input, other)
+    return apply_pair(SubOp, input, other) if alpha == 1 else _add_scaled_pair(input, other, -alpha)
 
 
 def _is_bool(value: Any) -> bool:
     return value._array.dtype.kind == "b" if isinstance(value, Tensor) else value is True or value is False
 
 
-def _scaled(other: Any, alpha: float) -> Any:
-    """Alpha * other; an integer operand takes an integer factor only, as in PyTorch."""
-    other = as_operand("other", other)
+def _add_scaled_pair(input: Any, other: Any, alpha: float) -> Tensor:
+    """Input + alpha other; an integer operand takes an integer factor only, as in PyTorch."""
+    input, other = as_operand("input", input), as_operand("other", other)
     is_float = other.dtype.kind == "f" if isinstance(other, Tensor) else isinstance(other, float)
     if isinstance(alpha, float) and not is_float:
         raise DTypeError(f"alpha: expected an integer for integer operands, got {alpha}")
-    return other * alpha
+    if isinstance(input, Tensor) and isinstance(other, Tensor) and isinstance(alpha, (int, float)):
+        dtype = input.dtype
+        if dtype == other.dtype and dtype in (FLOAT32, FLOAT64):
+            return AddScaledOp.apply(input, other, typed_number("alpha", alpha, dtype))
+    return apply_pair(AddOp, input, other * alpha)
 
 
 # ---------------------------------------------------------------- product, quotient

@@ -18,10 +18,12 @@ from nbdl.autograd.graph import refresh
 from nbdl.ops.elementwise import arithmetic
 from nbdl.ops.elementwise.casting import cast, cast_map, to_dtype
 from nbdl.ops.elementwise.layout import broadcast_shape, expanded
+from nbdl.ops.elementwise.maps import Map2, Place
 from nbdl.ops.elementwise.operands import as_operand, computing_dtype, typed_number
 from nbdl.ops.shape.views import expand
 from nbdl.runtime import arrays, memory
 from nbdl.runtime.addresses import address_of
+from nbdl.runtime.arrays import dense_order
 from nbdl.runtime.dtypes import FLOAT32, FLOAT64, can_cast
 from nbdl.runtime.errors import ArgumentError, DTypeError, GradientError, ShapeError
 
@@ -73,12 +75,16 @@ def take_place(input: Tensor, result: Tensor) -> None:
     A view hands it on to the tensor whose memory it shows; all other views of that find their new places when they
     are used again.
     """
+    input._version[0] += 1
+    _move(input, result)
+
+
+def _move(input: Tensor, result: Tensor) -> None:
     root, version = _root(input), input._version
     if root is not input:
         part, x = input._array, root._array
         offset = (address_of(part) - address_of(x)) // x.itemsize if part.size else 0
         result = WriteThroughOp.apply(root, result, offset, part.strides)
-    version[0] += 1
     if root._seen < math.inf:  # a detached tensor is no one's business but its own
         version[1] += 1
         root._seen = version[1]
@@ -89,32 +95,80 @@ def take_place(input: Tensor, result: Tensor) -> None:
 
 def overwrite(input: Tensor, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> Tensor:
     """`input = function(input, *arguments)`, in the input's memory."""
+    return _overwrite(input, function, getattr(getattr(function, "__self__", None), "over", None), arguments, options)
+
+
+def _overwrite(
+    input: Tensor,
+    function: Callable[..., Tensor],
+    over: str | None,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Tensor:
     check_places(input)
-    recording = is_grad_enabled() and (
-        input.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in (*arguments, *options.values()))
+    x = input._array
+    recording, is_apart = is_grad_enabled() and input.requires_grad, True
+    for value in (*arguments, *options.values()):
+        if isinstance(value, Tensor):
+            recording = recording or (value.requires_grad and is_grad_enabled())
+            is_apart = is_apart and arrays.owner(value._array) is not arrays.owner(x)
+    may_write_over = (
+        (over == "always" or (over == "unrecorded" and not recording))
+        and is_apart
+        and x.dtype in (FLOAT32, FLOAT64)
+        and (x.flags.c_contiguous or dense_order(x) is not None)
     )
-    if not recording:
-        result = function(input, *arguments, **options)
+    if recording:
+        return _record_overwriting(input, function, may_write_over and not input._is_view, arguments, options)
+    result = _placed(x if may_write_over else None, function, input, arguments, options)
+    if result._array is not x:
         _check_result(input, result)
-        written = cast(result._array, input._array.dtype)
-        if arrays.owner(written) is arrays.owner(input._array):  # it would be read after it was written
+        written = cast(result._array, x.dtype)
+        if arrays.owner(written) is arrays.owner(x):  # it would be read after it was written
             written = cast_map(written)
-        arrays.copy_into(input._array, written)
-        input._version[0] += 1
-        return input
+        arrays.copy_into(x, written)
+    input._version[0] += 1
+    return input
+
+
+def _record_overwriting(
+    input: Tensor,
+    function: Callable[..., Tensor],
+    may_write_over: bool,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Tensor:
     check_writable(input)
     if input._seen < input._version[1]:
         refresh(input)
-    before = wrap(cast_map(input._array))
+    x = input._array
+    if may_write_over:
+        before, place = wrap(x), x
+        before._version, before._seen = input._version, input._seen
+    else:
+        before, place = wrap(cast_map(x)), None
+    input._version[0] += 1  # what the operation saves of its result is of the new version
     before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
-    arguments = tuple(before if x is input else x for x in arguments)
-    options = {name: before if x is input else x for name, x in options.items()}
-    result = function(before, *arguments, **options)
-    _check_result(input, result)
-    result = to_dtype(result, input.dtype)
-    arrays.copy_into(input._array, result._array)
-    take_place(input, result)
+    arguments = tuple(before if value is input else value for value in arguments)
+    options = {name: before if value is input else value for name, value in options.items()}
+    result = _placed(place, function, before, arguments, options)
+    if result._array is not x:
+        _check_result(input, result)
+        result = to_dtype(result, input.dtype)
+        arrays.copy_into(x, result._array)
+    _move(input, result)
     return input
+
+
+def _placed(
+    place: Any, function: Callable[..., Tensor], input: Tensor, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Tensor:
+    """The function's result; a map whose first operand is the place, if one is given, writes its result there."""
+    Place.array = place
+    try:
+        return function(input, *arguments, **options)
+    finally:
+        Place.array = None
 
 
 def check_places(input: Tensor) -> None:
@@ -137,12 +191,19 @@ def _check_result(input: Tensor, result: Tensor) -> None:
         raise DTypeError(f"input: expected a tensor that holds {result.dtype}, the result, got {input.dtype}")
 
 
-def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The form of a function that writes its result over its first argument."""
+def in_place(function: Callable[..., Tensor], over: str | None = None) -> Callable[..., Tensor]:
+    """The form of a function that writes its result over its first argument.
+
+    Args:
+        function: The function.
+        over: When a map can write the result there itself, without a copy: "always", if the function of a
+            floating-point tensor is one UnaryOp; "unrecorded", if a map is the last thing that it does, and nothing
+            before reads or is given the argument; else None.
+    """
 
     @functools.wraps(function)
     def method(input: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        return overwrite(input, function, *arguments, **options)
+        return _overwrite(input, function, over, arguments, options)
 
     method.__name__ = method.__qualname__ = f"{function.__name__}_"
     method.__doc__ = f"`{function.__name__}` in place: the result replaces the tensor's elements."
@@ -177,9 +238,9 @@ def detach_(input: Tensor) -> Tensor:
     return input
 
 
-def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Any) -> Callable[..., Tensor]:
+def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Map2) -> Callable[..., Tensor]:
     """As `in_place`, with a way of one kernel for what optimizers and statistics do outside the graph."""
-    slow = in_place(function)
+    slow = in_place(function, "unrecorded")
 
     def method(input: Tensor, other: Tensor | float, **options: Any) -> Tensor:
         x = input._array
@@ -225,19 +286,24 @@ def fill_(input: Tensor, value: Tensor | float) -> Tensor:
         if number.ndim:
             raise ShapeError(f"value: expected a number or a tensor of no dimension, got shape {list(number.shape)}")
         return copy_(input, number)
-    return overwrite(input, _constant, number)
+    return _set(input, number)
 
 
 def zero_(input: Tensor) -> Tensor:
     """Sets every element to 0."""
-    return overwrite(input, _constant, 0)
+    return _set(input, 0)
 
 
-def _constant(input: Tensor, number: float) -> Tensor:
+def _set(input: Tensor, number: float) -> Tensor:
     dtype = input._array.dtype
     number = number if dtype.kind == "f" else bool(number) if dtype.kind == "b" else int(number)
-    value = typed_number("value", number, computing_dtype(dtype))
-    return wrap(expanded(cast(np.asarray(value), dtype), input.shape))
+    value = cast(np.asarray(typed_number("value", number, computing_dtype(dtype))), dtype)
+    if input.requires_grad and is_grad_enabled():
+        return overwrite(input, lambda x: wrap(expanded(value, x.shape)))
+    check_places(input)
+    arrays.set_all(input._array, value)
+    input._version[0] += 1
+    return input
 
 
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
@@ -247,7 +313,14 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         return fill_(input, source)
     if broadcast_shape(input.shape, source.shape) != input.shape:
         raise ShapeError(f"src: expected a shape that broadcasts to {list(input.shape)}, got {list(source.shape)}")
-    return overwrite(input, _copied, source)
+    x, y = input._array, source._array
+    recording = is_grad_enabled() and (input.requires_grad or source.requires_grad)
+    if recording or x.dtype != y.dtype or arrays.owner(x) is arrays.owner(y):
+        return overwrite(input, _copied, source)
+    check_places(input)
+    arrays.copy_into(x, y if x.shape == y.shape else expanded(y, x.shape))
+    input._version[0] += 1
+    return input
 
 
 def _copied(input: Tensor, source: Tensor) -> Tensor:

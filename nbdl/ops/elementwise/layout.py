@@ -35,6 +35,11 @@ def over_memory(x: Any, function: Callable[[Any], Any]) -> Any:
     return function(x.transpose(order)).transpose(inverse(order))
 
 
+def flat_view(x: Any) -> Any:
+    """All elements in memory order, as one dimension. They lie without gaps."""
+    return x.reshape(-1) if x.flags.c_contiguous else x.transpose(dense_order(x)).reshape(-1)
+
+
 # ---------------------------------------------------------------- broadcasting
 
 
@@ -106,6 +111,9 @@ class Operands(NamedTuple):
 
 def aligned(*operands: Any) -> Operands:
     """The operands, contiguous in the memory order of the first one that has the full, dense shape."""
+    shape = operands[0].shape
+    if all([x.flags.c_contiguous and x.shape == shape for x in operands]):
+        return Operands(list(operands), shape, None)
     shape = broadcast_shape(*[x.shape for x in operands])
     order = None
     for x in operands:

@@ -12,21 +12,28 @@ is first needed.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, in_order, over_memory, repeated
+from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, flat_view, in_order, over_memory, repeated
 from nbdl.runtime import arrays
 from nbdl.runtime.cuda.vectors import is_aligned, load4, store4
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_map, cuda, cuda_kernel
+
+
+class Place:
+    """Where a map writes its result while an operation in place runs: over its first operand, if it is this array."""
+
+    array: Any = None
 
 
 def _pair(stem: str, cpu: Any, cuda_twin: Any, result: int) -> Kernel:
     """The kernel of two twins whose task is an element of argument number `result`."""
     cpu.__name__, cuda_twin.__name__ = f"_{stem}_cpu", f"_{stem}_cuda"
     return Kernel(
-        cpu=cpu_kernel(cpu),
+        cpu=cpu_map(cpu),
         cuda=cuda_kernel(cuda_twin),
         tasks=lambda *arguments: arguments[result].size,
         blocks=lambda *arguments: max(1, -(-arguments[result].size // (4 * BLOCK))),
@@ -101,6 +108,8 @@ class Map1:
         return _map1_numbers_kernel(self._function)
 
     def __call__(self, x: Any, *numbers: Any, dtype: Any = None) -> Any:
+        if x is Place.array and dtype is None:
+            return self.over(x, *numbers)
         if not x.flags.c_contiguous:
             return over_memory(x, lambda flat: self(flat, *numbers, dtype=dtype))
         y = arrays.empty_beside(x, x.shape, dtype)
@@ -110,13 +119,14 @@ class Map1:
             self.plain(x.ravel(), y.ravel())
         return y
 
-    def over(self, x: Any, *numbers: Any) -> None:
-        """Writes the results into x, which is C-contiguous."""
-        flat = x.reshape(-1)
+    def over(self, x: Any, *numbers: Any) -> Any:
+        """Writes the results into x, whose elements lie without gaps. Returns x."""
+        flat = flat_view(x)
         if numbers:
             self.numbered(flat, flat, numbers)
         else:
             self.plain(flat, flat)
+        return x
 
 
 # ---------------------------------------------------------------- two arrays
@@ -209,7 +219,7 @@ def _broadcast_kernel(function: Any) -> Kernel:
     stem = f"{_stem(function)}_broadcast"
     broadcast_cpu.__name__, broadcast_cuda.__name__ = f"_{stem}_cpu", f"_{stem}_cuda"
     return Kernel(
-        cpu=cpu_kernel(broadcast_cpu),
+        cpu=cpu_map(broadcast_cpu),
         cuda=cuda_kernel(broadcast_cuda),
         tasks=lambda a, b, y, sizes, *_: sizes[0] * sizes[1] * sizes[2],
         work=lambda a, b, y, *_: y.size,
@@ -251,7 +261,7 @@ class Map2:
         if isinstance(b, np.generic):
             return self.one_array(a, b, *numbers, dtype=dtype)
         if a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous:
-            y = arrays.empty_beside(a, a.shape, dtype)
+            y = _result((a,), a.shape, dtype)
             if numbers:
                 self.numbered(a.ravel(), b.ravel(), y.ravel(), numbers)
             else:
@@ -261,7 +271,7 @@ class Map2:
             return self.one_array(a, b.reshape(())[()], *numbers, dtype=dtype)
         plan = None if numbers else self._plan(a, b)
         if plan is not None and a.flags.c_contiguous and b.flags.c_contiguous:
-            y = arrays.empty_beside(a, plan.shape, dtype)
+            y = _result((a,), plan.shape, dtype)
             self.broadcast(a.ravel(), b.ravel(), y.ravel(), plan.sizes, *plan.steps)
             return y
         (a, b), shape, back = aligned(a, b)
@@ -272,6 +282,14 @@ class Map2:
 
     def _plan(self, a: Any, b: Any) -> Plan | None:
         return broadcast_plan(a.shape, b.shape) if self._broadcasts else None
+
+
+def _result(operands: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
+    """Memory for a result of the last operand's dtype: that of the first, C-contiguous, if it is to be written over."""
+    first = operands[0]
+    if first is Place.array and first.shape == shape and dtype is None:
+        return first
+    return arrays.empty_beside(operands[-1], shape, dtype)
 
 
 # ---------------------------------------------------------------- three arrays
@@ -344,7 +362,7 @@ class MapN:
 
     def __call__(self, *operands: Any, dtype: Any = None) -> Any:
         parts, shape, back = aligned(*operands)
-        y = arrays.empty_beside(operands[-1], shape, dtype)
+        y = _result(parts, shape, dtype)
         kernel = self.three if len(operands) == 3 else self.four
         kernel(*[repeated(x, shape).ravel() for x in parts], y.ravel())
         return in_order(y, back)

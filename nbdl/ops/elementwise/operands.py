@@ -12,8 +12,8 @@ import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor, wrap
 from nbdl.ops.elementwise.casting import cast, to_dtype
-from nbdl.ops.elementwise.layout import sum_to
-from nbdl.ops.elementwise.maps import Map1, Map2
+from nbdl.ops.elementwise.layout import over_memory, sum_to
+from nbdl.ops.elementwise.maps import Map1, Map2, Place
 from nbdl.runtime import arrays
 from nbdl.runtime.dtypes import BOOL, FLOAT32, FLOAT64, INT64, get_default_dtype, kernel_dtype, result_type
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError
@@ -75,6 +75,12 @@ def meet(names: tuple[str, ...], values: tuple[Any, ...], dtype: np.dtype | None
 
     Tensors stay tensors, numbers become numbers of the computing dtype. At least one value must be a tensor.
     """
+    shared = _shared_dtype(values) if dtype is None else None
+    if shared is not None:
+        return shared, [
+            value if isinstance(value, Tensor) else typed_number(name, value, shared)
+            for name, value in zip(names, values, strict=True)
+        ]
     operands = [as_operand(name, value) for name, value in zip(names, values, strict=True)]
     tensors = [value for value in operands if isinstance(value, Tensor)]
     if not tensors:
@@ -83,6 +89,20 @@ def meet(names: tuple[str, ...], values: tuple[Any, ...], dtype: np.dtype | None
         numbers = [value for value in operands if not isinstance(value, Tensor)]
         dtype = result_type([tensor._array for tensor in tensors], numbers)
     return dtype, [_for_computing(name, value, dtype) for name, value in zip(names, operands, strict=True)]
+
+
+def _shared_dtype(values: tuple[Any, ...]) -> np.dtype | None:
+    """The dtype of all tensors among the values, if it is that of the result and computed in: the usual case."""
+    shared = None
+    for value in values:
+        if isinstance(value, Tensor):
+            dtype = value._array.dtype
+            if dtype is not shared and (shared is not None or dtype not in (FLOAT32, FLOAT64)):
+                return None
+            shared = dtype
+        elif type(value) is not float and type(value) is not int:
+            return None
+    return shared
 
 
 def _for_computing(name: str, value: Any, dtype: np.dtype) -> Any:
@@ -105,7 +125,10 @@ class UnaryOp(Op):
         value: The map of the function.
         slope: The map of its chain rule; None where the gradient is zero.
         keeps: What the chain rule needs, "x" or "y".
+        over: When forward may write its result over its operand (see in_place).
     """
+
+    over = "always"
 
     value: ClassVar[Map1]
     slope: ClassVar[Map2 | None]
@@ -113,10 +136,13 @@ class UnaryOp(Op):
 
     @classmethod
     def forward(cls, ctx: Context, x, *numbers):
-        y = cls.value(x, *numbers)
         ctx.numbers = numbers
+        kept = x
+        if x is Place.array and cls.keeps == "x" and ctx.needs_input_grad[0]:
+            kept = over_memory(x, arrays.copied)  # y takes its place
+        y = cls.value(x, *numbers)
         if cls.slope is not None:
-            ctx.save(x if cls.keeps == "x" else y)
+            ctx.save(kept if cls.keeps == "x" else y)
         return y
 
     @classmethod

@@ -23,6 +23,7 @@ from nbdl.ops.elementwise.in_place import check_places, check_writable, take_pla
 from nbdl.ops.indexing.rows import add_rows, gather_rows, put_rows, row_numbers
 from nbdl.ops.shape.views import sum_to_shape
 from nbdl.runtime import arrays, memory
+from nbdl.runtime.addresses import address_of
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DeviceError, IndexRangeError, ShapeError
 
@@ -376,9 +377,19 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         value = Tensor(arrays.sent_beside(array, np.asarray(value, array.dtype)))
     elif value._array.dtype != array.dtype:
         value = value.to(array.dtype)
+    if not is_grad_enabled() and _is_there(value._array, subscript, array):
+        return  # x[index] += y has written it already
     if arrays.owner(value._array) is arrays.owner(array):  # reading what is being written
         value = value.clone()
     assign(input, AssignOp, value, subscript)
+
+
+def _is_there(value: Any, subscript: Subscript, array: Any) -> bool:
+    """Whether the value is the very view that it is to be assigned to."""
+    if subscript.ids is not None or arrays.owner(value) is not arrays.owner(array):
+        return False
+    shown = subscript.show(array)
+    return address_of(value) == address_of(shown) and value.shape == shown.shape and value.strides == shown.strides
 
 
 def assign(input: Tensor, op: type[Op], *arguments: Any) -> None:

@@ -32,6 +32,31 @@ ELEMENTWISE = (
         "ops/elementwise/arithmetic.py",
         ("sign", "    return -dy * (y / b)", "    return dy * (y / b)", gradients("div]")),
         ("missing term", "    return -dy * y * y\n", "    return -dy * y\n", gradients("reciprocal")),
+        (
+            "missing term",
+            "multiply_map(sum_to(dy, b_shape), ctx.alpha) if wants_b",
+            "sum_to(dy, b_shape) if wants_b",
+            gradients("add:alpha"),
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/operands.py",
+        (
+            "race",
+            "            kept = over_memory(x, arrays.copied)  # y takes its place\n",
+            "            kept = x\n",
+            "tests/test_in_place.py -k gradients_are_those",
+        ),
+    ),
+    *bugs(
+        "ops/elementwise/in_place.py",
+        ("race", "        and is_apart\n", "", "tests/test_in_place.py -k a_part_of_it"),
+        (
+            "missing term",
+            "        before._version, before._seen = input._version, input._seen\n",
+            "",
+            "tests/test_in_place.py -k must_stay",
+        ),
     ),
     *bugs(
         "ops/elementwise/angles.py",
