@@ -189,6 +189,18 @@ def test_what_an_operation_keeps_of_its_result_must_stay_as_it_is():
         z.sum().backward()
 
 
+@pytest.mark.parametrize("refused", [lambda y: y.clamp_("low"), lambda y: y.add_(values(7)), lambda y: y.pow_("two")])
+def test_what_was_refused_has_changed_nothing(refused):
+    x = values(3).requires_grad_()
+    y = x.exp()
+    before = y.detach().numpy().copy()
+    with pytest.raises((nbdl.ShapeError, nbdl.ArgumentTypeError)):
+        refused(y)
+    assert np.array_equal(y.detach().numpy(), before)
+    y.sum().backward()
+    assert np.allclose(x.grad.numpy(), before)
+
+
 # ---------------------------------------------------------------- memory
 
 

@@ -120,7 +120,7 @@ def _overwrite(
     )
     if recording:
         return _record_overwriting(input, function, may_write_over and not input._is_view, arguments, options)
-    result = _placed(x if may_write_over else None, function, input, arguments, options)
+    result = _placed(x if may_write_over else None, function, input, *arguments, **options)
     if result._array is not x:
         _check_result(input, result)
         written = cast(result._array, x.dtype)
@@ -151,22 +151,25 @@ def _record_overwriting(
     before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
     arguments = tuple(before if value is input else value for value in arguments)
     options = {name: before if value is input else value for name, value in options.items()}
-    result = _placed(place, function, before, arguments, options)
+    try:
+        result = _placed(place, function, before, *arguments, **options)
+        if result._array is not x:
+            _check_result(input, result)
+    except BaseException:  # refused: nothing has been written
+        input._version[0] -= 1
+        raise
     if result._array is not x:
-        _check_result(input, result)
         result = to_dtype(result, input.dtype)
         arrays.copy_into(x, result._array)
     _move(input, result)
     return input
 
 
-def _placed(
-    place: Any, function: Callable[..., Tensor], input: Tensor, arguments: tuple[Any, ...], options: dict[str, Any]
-) -> Tensor:
+def _placed(place: Any, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """The function's result; a map whose first operand is the place, if one is given, writes its result there."""
     Place.array = place
     try:
-        return function(input, *arguments, **options)
+        return function(*arguments, **options)
     finally:
         Place.array = None
 
@@ -238,29 +241,48 @@ def detach_(input: Tensor) -> Tensor:
     return input
 
 
-def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Map2) -> Callable[..., Tensor]:
-    """As `in_place`, with a way of one kernel for what optimizers and statistics do outside the graph."""
+def _arithmetic_in_place(
+    function: Callable[..., Tensor], kernels: Map2, scaled: Map2 | None = None
+) -> Callable[..., Tensor]:
+    """As `in_place`, with a short way for what optimizers and statistics do outside the graph.
+
+    Args:
+        function: The function of two operands.
+        kernels: Its map.
+        scaled: The map of a, b and alpha, where the function has an alpha.
+    """
     slow = in_place(function, "unrecorded")
 
     def method(input: Tensor, other: Tensor | float, **options: Any) -> Tensor:
         x = input._array
-        if options or not x.flags.c_contiguous or x.dtype not in (FLOAT32, FLOAT64):
+        if x.dtype not in (FLOAT32, FLOAT64) or (input.requires_grad and is_grad_enabled()):
             return slow(input, other, **options)
-        if isinstance(other, Tensor):
-            y = other._array
-            if (
-                y.shape != x.shape
-                or y.dtype != x.dtype
-                or not y.flags.c_contiguous
-                or (y is not x and arrays.owner(y) is arrays.owner(x))
-                or (is_grad_enabled() and (input.requires_grad or other.requires_grad))
-            ):
-                return slow(input, other)
-            kernels.plain(x.ravel(), y.ravel(), x.ravel())
-        else:
-            if type(other) not in (int, float) or (input.requires_grad and is_grad_enabled()):
-                return slow(input, other)
+        if not isinstance(other, Tensor):
+            if options or type(other) not in (int, float) or not x.flags.c_contiguous:
+                return slow(input, other, **options)
             kernels.one_array.numbered(x.ravel(), x.ravel(), (typed_number("other", other, x.dtype),))
+            input._version[0] += 1
+            return input
+        y, map2 = other._array, kernels
+        numbers: tuple[Any, ...] = ()
+        if scaled is not None and type(options.get("alpha")) in (int, float) and len(options) == 1:
+            map2, numbers = scaled, (typed_number("alpha", options["alpha"], x.dtype),)
+        if (
+            len(options) > len(numbers)
+            or y.dtype != x.dtype
+            or type(y) is not type(x)
+            or (y.shape != x.shape and not _is_repeated_to(y, x))
+            or (other.requires_grad and is_grad_enabled())
+            or (y is not x and arrays.owner(y) is arrays.owner(x))
+            or not x.flags.c_contiguous
+        ):
+            return slow(input, other, **options)
+        if numbers or y.shape != x.shape or not y.flags.c_contiguous:
+            result = _placed(x, map2, x, y, *numbers)
+            if result is not x:
+                arrays.copy_into(x, result)
+        else:
+            map2.plain(x.ravel(), y.ravel(), x.ravel())
         input._version[0] += 1
         return input
 
@@ -269,9 +291,14 @@ def _arithmetic_in_place(function: Callable[..., Tensor], kernels: Map2) -> Call
     return method
 
 
+def _is_repeated_to(y: Any, x: Any) -> bool:
+    """Whether y, on the CPU, broadcasts to the shape of x."""
+    return type(x) is np.ndarray and y.ndim <= x.ndim and broadcast_shape(x.shape, y.shape) == x.shape
+
+
 # ---------------------------------------------------------------- arithmetic
 
-add_ = _arithmetic_in_place(arithmetic.add, arithmetic.AddOp.value)
+add_ = _arithmetic_in_place(arithmetic.add, arithmetic.AddOp.value, arithmetic.AddScaledOp.value)
 sub_ = _arithmetic_in_place(arithmetic.sub, arithmetic.SubOp.value)
 mul_ = _arithmetic_in_place(arithmetic.mul, arithmetic.MulOp.value)
 div_ = _arithmetic_in_place(arithmetic.div, arithmetic.DivOp.value)
