@@ -9,6 +9,7 @@ import pytest
 
 import nbdl
 from nbdl import ops
+from nbdl.ops.elementwise import comparison
 from nbdl.runtime import jit
 
 DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float32", "float64")
@@ -486,3 +487,18 @@ def test_small_arguments_of_sinc(dtype, bound):
         -math.pi * t * (1 / 3 - t2 * (1 / 30 - t2 * (1 / 840 - t2 * (1 / 45360 - t2 * (1 / 3991680 - t2 / 518918400)))))
     )
     np.testing.assert_allclose(tensor.grad.numpy(), slope.astype(np.float64), rtol=bound, atol=0)
+
+
+def test_equal_looks_at_every_element():
+    x = np.arange(3 * comparison.PIECE // 2, dtype=np.float32)
+    for place in (0, comparison.PIECE - 1, comparison.PIECE, x.size - 1):
+        other = x.copy()
+        assert nbdl.equal(nbdl.tensor(x), nbdl.tensor(other))
+        other[place] += 1
+        assert not nbdl.equal(nbdl.tensor(x), nbdl.tensor(other))
+        other[place] = np.nan
+        assert not nbdl.equal(nbdl.tensor(other), nbdl.tensor(other))
+    rows = nbdl.tensor(x.reshape(3, -1))
+    assert nbdl.equal(rows, rows.t().contiguous().t())
+    assert nbdl.equal(nbdl.zeros(0), nbdl.zeros(0, dtype=nbdl.int64))
+    assert not nbdl.equal(nbdl.zeros(0), nbdl.zeros(0, 1))

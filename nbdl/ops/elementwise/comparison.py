@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nbdl.autograd import Context, Op, Tensor
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor, wrap
 from nbdl.ops.elementwise.casting import to_dtype
 from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import BinaryOp, apply_pair, as_tensor_operand, typed_number
@@ -395,6 +397,10 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
     return bool(arrays.on_host(isclose(input, other, rtol, atol, equal_nan)._array).all())
 
 
+PIECE = 1 << 16
+"""Elements that `equal` compares at once: the first piece that differs is the last one it looks at."""
+
+
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same elements; NaN equals nothing.
 
@@ -407,4 +413,11 @@ def equal(input: Tensor, other: Tensor) -> bool:
         True
     """
     a, b = as_tensor_operand("input", input), as_tensor_operand("other", other)
-    return a.shape == b.shape and bool(arrays.on_host(eq(a, b)._array).all())
+    if a.shape != b.shape:
+        return False
+    x, y = a._array, b._array
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or not (x.flags.c_contiguous and y.flags.c_contiguous):
+        return bool(arrays.on_host(eq(a, b)._array).all())
+    x, y = x.reshape(-1), y.reshape(-1)
+    pieces = (slice(first, first + PIECE) for first in range(0, x.size, PIECE))
+    return all(bool(eq(wrap(x[piece]), wrap(y[piece]))._array.all()) for piece in pieces)

@@ -182,10 +182,13 @@ class Subscript:
         """x[index] = value, an array that broadcasts to the result's shape; of places chosen twice the last wins."""
         shown = self.show(x)
         shape = shown.shape if self.ids is None else self.result_shape(shown)
-        value = _broadcast(value, shape)
         if self.ids is None:
-            arrays.copy_into(shown, value)
+            if value.size == 1 and type(value) is np.ndarray and type(shown) is np.ndarray:
+                arrays.set_all(shown, value.reshape(()))
+            else:
+                arrays.copy_into(shown, _broadcast(value, shape))
             return
+        value = _broadcast(value, shape)
         if value.size == 0:
             return
         whole = arrays.contiguous(shown)
