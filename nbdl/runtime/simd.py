@@ -130,7 +130,6 @@ def tile_rows(typing_context, address):
 # ---------------------------------------------------------------- IR in short
 
 _INT = ir.IntType(64)
-_BIT = ir.IntType(1)
 _INT32 = ir.IntType(32)
 _GROUP = 3  # rows of a tile that share a base address
 
