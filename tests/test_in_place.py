@@ -147,6 +147,48 @@ def test_gradients_are_those_of_the_other_form(name, layout):
     assert identical(*gradients)
 
 
+LIMITS = values(3, 4, 5, seed=3) * 0.5, values(3, 4, 5, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("pow", (1.7,)),
+        ("pow", (3,)),
+        ("pow", LIMITS[:1]),
+        ("clamp", LIMITS),
+        ("clamp", (LIMITS[0], None)),
+        ("clip", LIMITS),
+        ("clamp_min", LIMITS[:1]),
+        ("clamp_max", LIMITS[1:]),
+        ("clamp_max", (LIMITS[1].numpy(),)),
+        ("logit", (0.3,)),
+        ("round", ()),
+        ("addcmul", LIMITS),
+        ("addcdiv", LIMITS),
+        ("lerp", LIMITS),
+        ("lerp", (LIMITS[0], 0.3)),
+        ("xlogy", LIMITS[:1]),
+        ("atan2", LIMITS[:1]),
+        ("hypot", LIMITS[:1]),
+        ("div", LIMITS[:1]),
+        ("remainder", LIMITS[:1]),
+        ("ldexp", LIMITS[:1]),
+    ],
+)
+def test_gradients_with_other_operands(name, others):
+    """Whichever operation the operands make of it: what it keeps of the tensor must outlive the writing."""
+    gradients = []
+    for suffix in ("", "_"):
+        x = values(3, 4, 5).requires_grad_()
+        given = [other.clone().requires_grad_() if isinstance(other, nbdl.Tensor) else other for other in others]
+        y = getattr(x * 1.0, name + suffix)(*given)
+        (y * values(3, 4, 5, seed=9)).sum().backward()
+        gradients.append([x.grad, *(other.grad for other in given if isinstance(other, nbdl.Tensor))])
+    for one, other in zip(*gradients, strict=True):
+        assert identical(one, other)
+
+
 ACTIVATIONS: dict[str, tuple[Any, ...]] = {
     "celu": (),
     "elu": (),

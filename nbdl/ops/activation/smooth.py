@@ -304,7 +304,7 @@ class CurveOp(Op):
     def forward(cls, ctx: Context, x, *numbers):
         if not ctx.needs_input_grad[0]:
             return cls.curve.value(x, *numbers)
-        over = x is Place.array
+        over = x is Place.recorded
         y, slope = cls.curve.value_and_slope(x, *numbers, over=over)
         ctx.save(slope)
         return x if over else y

@@ -120,7 +120,9 @@ def _overwrite(
     )
     if recording:
         return _record_overwriting(input, function, may_write_over and not input._is_view, arguments, options)
-    result = _placed(x if may_write_over else None, function, input, *arguments, **options)
+    result = (
+        _placed(x, function, input, *arguments, **options) if may_write_over else function(input, *arguments, **options)
+    )
     if result._array is not x:
         _check_result(input, result)
         written = cast(result._array, x.dtype)
@@ -143,30 +145,41 @@ def _record_overwriting(
         refresh(input)
     x = input._array
     if may_write_over:
-        before, place = wrap(x), x
+        before = _standing_for(input, x)
         before._version, before._seen = input._version, input._seen
-    else:
-        before, place = wrap(cast_map(x)), None
-    input._version[0] += 1  # what the operation saves of its result is of the new version
-    before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
+        input._version[0] += 1  # what the operation saves of its result is of the new version
+        Place.recorded = x
+        try:
+            result = function(before, *arguments, **options)
+        except BaseException:  # refused: nothing has been written
+            input._version[0] -= 1
+            raise
+        finally:
+            Place.recorded = None
+        if result._array is x:
+            _move(input, result)
+            return input
+        input._version[0] -= 1  # with these arguments it is another operation, which may have kept x
+    before = _standing_for(input, cast_map(x))
     arguments = tuple(before if value is input else value for value in arguments)
     options = {name: before if value is input else value for name, value in options.items()}
-    try:
-        result = _placed(place, function, before, *arguments, **options)
-        if result._array is not x:
-            _check_result(input, result)
-    except BaseException:  # refused: nothing has been written
-        input._version[0] -= 1
-        raise
-    if result._array is not x:
-        result = to_dtype(result, input.dtype)
-        arrays.copy_into(x, result._array)
-    _move(input, result)
+    result = function(before, *arguments, **options)
+    _check_result(input, result)
+    result = to_dtype(result, input.dtype)
+    arrays.copy_into(x, result._array)
+    take_place(input, result)
     return input
 
 
+def _standing_for(input: Tensor, array: Any) -> Tensor:
+    """A tensor of its own on the array, with the input's place in the graph."""
+    before = wrap(array)
+    before.requires_grad, before._node, before._output = input.requires_grad, input._node, input._output
+    return before
+
+
 def _placed(place: Any, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """The function's result; a map whose first operand is the place, if one is given, writes its result there."""
+    """The function's result; a map whose first operand is the place writes its result there."""
     Place.array = place
     try:
         return function(*arguments, **options)
@@ -199,8 +212,8 @@ def in_place(function: Callable[..., Tensor], over: str | None = None) -> Callab
 
     Args:
         function: The function.
-        over: When a map can write the result there itself, without a copy: "always", if the function of a
-            floating-point tensor is one UnaryOp; "unrecorded", if a map is the last thing that it does, and nothing
+        over: When the result can be written there without a copy: "always", if the function of a floating-point
+            tensor and numbers is one UnaryOp; "unrecorded", if a map is the last thing that it does, and nothing
             before reads or is given the argument; else None.
     """
 

@@ -24,9 +24,15 @@ from nbdl.runtime.jit import BLOCK, Kernel, cpu_map, cuda, cuda_kernel
 
 
 class Place:
-    """Where a map writes its result while an operation in place runs: over its first operand, if it is this array."""
+    """Where results go while an operation in place runs.
+
+    Attributes:
+        array: Outside the graph: a map writes over its first operand, if it is this array.
+        recorded: Inside it: an Op that has kept what its chain rule needs writes over its operand, if it is this one.
+    """
 
     array: Any = None
+    recorded: Any = None
 
 
 def _pair(stem: str, cpu: Any, cuda_twin: Any, result: int) -> Kernel:

@@ -138,9 +138,12 @@ class UnaryOp(Op):
     def forward(cls, ctx: Context, x, *numbers):
         ctx.numbers = numbers
         kept = x
-        if x is Place.array and cls.keeps == "x" and ctx.needs_input_grad[0]:
-            kept = over_memory(x, arrays.copied)  # y takes its place
-        y = cls.value(x, *numbers)
+        if x is not Place.recorded:
+            y = cls.value(x, *numbers)
+        else:
+            if cls.keeps == "x":
+                kept = over_memory(x, arrays.copied)  # y takes its place
+            y = cls.value.over(x, *numbers)
         if cls.slope is not None:
             ctx.save(kept if cls.keeps == "x" else y)
         return y
