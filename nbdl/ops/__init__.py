@@ -46,10 +46,7 @@ from nbdl.runtime.boundary import named_errors
 METHODS: dict[str, Any] = {
     # elementwise
     **{name: getattr(elementwise, name) for name in elementwise.METHODS},
-    **{
-        f"{name}_": in_place.in_place(getattr(elementwise, name), elementwise.WRITES_OVER.get(name))
-        for name in elementwise.IN_PLACE
-    },
+    **{f"{name}_": in_place.in_place(getattr(elementwise, name), over) for name, over in elementwise.IN_PLACE.items()},
     **casting.CASTS,
     "add_": in_place.add_,
     "copy_": in_place.copy_,

@@ -115,19 +115,13 @@ class _Lowering(NativeLowering):  # type: ignore[misc]
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _KernelLowering(_Lowering):  # type: ignore[misc]
     _name = "kernel_lowering"
-
-    @property
-    def lowering_class(self):
-        return _KernelLower
+    lowering_class = _KernelLower
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _MapLowering(_Lowering):  # type: ignore[misc]
     _name = "map_lowering"
-
-    @property
-    def lowering_class(self):
-        return _MapLower
+    lowering_class = _MapLower
 
 
 class Compiler(CompilerBase):  # type: ignore[misc]
