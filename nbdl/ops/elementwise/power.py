@@ -18,7 +18,7 @@ from nbdl.autograd import Context, Tensor
 from nbdl.ops.elementwise.arithmetic import ReciprocalOp, mul
 from nbdl.ops.elementwise.casting import CloneOp, to_dtype
 from nbdl.ops.elementwise.exponential import exp2
-from nbdl.ops.elementwise.layout import sum_to
+from nbdl.ops.elementwise.layout import aligned, in_order, repeated, sum_to
 from nbdl.ops.elementwise.maps import Map1, Map2, MapN
 from nbdl.ops.elementwise.operands import (
     BinaryOp,
@@ -30,33 +30,39 @@ from nbdl.ops.elementwise.operands import (
     meet,
     zeros_like,
 )
-from nbdl.runtime import arrays, vecmath
+from nbdl.runtime import arrays
 from nbdl.runtime.dtypes import BOOL, FLOAT64, INT64, get_default_dtype
 from nbdl.runtime.errors import ArgumentError, DTypeError
-from nbdl.runtime.jit import exact
+from nbdl.runtime.jit import BLOCK, Kernel, cpu_map, cuda, cuda_kernel, exact
+from nbdl.runtime.powers import power, powers
 
 # ---------------------------------------------------------------- scalar functions
 
 
 @exact
-def _power(a, b):
-    return a**b
+def _power_sides(dy, a, b):
+    """The gradients of a and of b; in a kernel that needs one of them the other costs nothing."""
+    y, below, log = powers(a, b)
+    left = dy * b * below if b != type(b)(0) else type(a)(0)
+    flat = a == type(a)(0) and b >= type(b)(0)
+    return left, type(a)(0) if flat else dy * y * log
 
 
 @exact
 def _power_left(dy, a, b):
-    return dy * b * a ** (b - type(b)(1)) if b != type(b)(0) else type(a)(0)
+    left, _ = _power_sides(dy, a, b)
+    return left
 
 
 @exact
 def _power_right(dy, a, b):
-    flat = a == type(a)(0) and b >= type(b)(0)
-    return type(a)(0) if flat else dy * a**b * vecmath.log(a)
+    _, right = _power_sides(dy, a, b)
+    return right
 
 
 @exact
 def _power_of(x, base):
-    return base**x
+    return power(base, x)
 
 
 @exact
@@ -140,13 +146,38 @@ def _hypot_side(dy, a, y):
     return dy * (a / y)
 
 
+# ---------------------------------------------------------------- both gradients
+
+
+@cpu_map
+def _power_gradients_cpu(dy, a, b, da, db, start, stop):
+    """All [N]. One task an element."""
+    for i in range(start, stop):
+        da[i], db[i] = _power_sides(dy[i], a[i], b[i])
+
+
+@cuda_kernel
+def _power_gradients_cuda(dy, a, b, da, db):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < dy.size:
+        da[i], db[i] = _power_sides(dy[i], a[i], b[i])
+
+
+_power_gradients = Kernel(
+    cpu=_power_gradients_cpu,
+    cuda=_power_gradients_cuda,
+    tasks=lambda dy, *_: dy.size,
+    blocks=lambda dy, *_: max(1, -(-dy.size // BLOCK)),
+)
+
 # ---------------------------------------------------------------- autograd
 
 
 class PowOp(BinaryOp):
-    """y = a^b; b may be a number."""
+    """y = a^b; b may be a number. Where both gradients are wanted, one logarithm serves both."""
 
-    value = Map2(_power)
+    value = Map2(power)
     integer = Map2(_integer_power)
     _left = MapN(_power_left)
     _left_number = Map2(_power_left)
@@ -158,6 +189,16 @@ class PowOp(BinaryOp):
             return cls.integer(a, b)
         ctx.save(a, b)
         return cls.value(a, b)
+
+    @classmethod
+    def backward(cls, ctx: Context, dy):
+        if not all(ctx.needs_input_grad):
+            return super().backward(ctx, dy)
+        a, b = ctx.saved
+        parts, shape, back = aligned(dy, a, b)
+        da, db = arrays.empty_beside(dy, shape), arrays.empty_beside(dy, shape)
+        _power_gradients(*[repeated(x, shape).ravel() for x in parts], da.ravel(), db.ravel())
+        return sum_to(in_order(da, back), a.shape), sum_to(in_order(db, back), b.shape)
 
     @classmethod
     def left(cls, dy: Any, a: Any, b: Any) -> Any:

@@ -206,12 +206,21 @@ def _whole_powers(draw: Draw) -> dict[str, Any]:
     return {"input": operands["input"], "exponent": operands["other"]}
 
 
+def _powers_of_tensors(draw: Draw) -> dict[str, Any]:
+    operands = pairs(0.3, 2, numbers=False)(draw)
+    return {"input": operands["input"], "exponent": operands["other"]}
+
+
+_WITH_GRADIENTS = {"integers": (), "base": ("input",), "exponent": ("exponent",)}
+"""Variant: the operands that have one; else both."""
+
+
 def _power_row(name: str, inputs: Inputs, refusals: tuple[Refusal, ...], variant: str = "") -> OpSpec:
     return OpSpec(
         getattr(ops, name),
         lambda input, exponent: np.power(input, exponent),
         inputs,
-        () if variant == "integers" else ("input", "exponent"),
+        _WITH_GRADIENTS.get(variant, ("input", "exponent")),
         refusals=refusals,
         benchmark=lambda rng: {"input": rng.uniform(0.5, 2, 1 << 20), "exponent": 2.5},
         variant=variant,
@@ -243,6 +252,8 @@ POWERS = [
     ),
     _power_row("pow", _short_powers, (), variant="short"),
     _power_row("pow", _whole_powers, (), variant="integers"),
+    _power_row("pow", _powers_of_tensors, (), variant="base"),
+    _power_row("pow", _powers_of_tensors, (), variant="exponent"),
 ]
 
 # ---------------------------------------------------------------- comparisons

@@ -116,8 +116,8 @@ ELEMENTWISE = (
         "ops/elementwise/power.py",
         (
             "missing term",
-            "    return type(a)(0) if flat else dy * a**b * vecmath.log(a)",
-            "    return type(a)(0) if flat else dy * a**b",
+            "    return left, type(a)(0) if flat else dy * y * log",
+            "    return left, type(a)(0) if flat else dy * y",
             gradients("pow]"),
         ),
         ("constant", "type(y)(-0.5) * dy * (y * y * y)", "type(y)(-0.5) * dy * (y * y)", gradients("rsqrt")),

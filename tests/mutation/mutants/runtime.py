@@ -52,6 +52,27 @@ RUNTIME = (
         ),
     ),
     *bugs(
+        "runtime/powers.py",
+        (
+            "missing term",
+            "fma(b, high, -exponent) + b * low",
+            "fma(b, high, -exponent)",
+            "tests/test_powers.py -k accuracy",
+        ),
+        (
+            "sign",
+            "        y = copysign(y, a) if left == c.one else y\n",
+            "        y = copysign(y, a) if left != c.zero else y\n",
+            "tests/test_powers.py -k special",
+        ),
+        (
+            "bound",
+            "        left = left if steps < c.even else c.zero\n",
+            "",
+            "tests/test_powers.py -k special",
+        ),
+    ),
+    *bugs(
         "runtime/arrays.py",
         (
             "index",
