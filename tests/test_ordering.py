@@ -57,6 +57,41 @@ def test_scans_and_sorts_along_any_dimension_of_any_memory():
             np.testing.assert_equal(nbdl.topk(tensor, 2, dim).values.numpy(), -np.sort(-x, dim).take([0, 1], dim))
 
 
+def _reference_order(x, descending):
+    """Equal elements as they stood; a NaN is greater than every number."""
+    missing = np.isnan(x)
+    known = np.unique(np.where(missing, 0, x), return_inverse=True)[1].reshape(x.shape)
+    ranks = np.where(missing, known.max() + 1, known)
+    return np.argsort(-ranks if descending else ranks, axis=-1, kind="stable")
+
+
+def _hard_rows(dtype, size):
+    """Rows of ties, of special values, of elements that differ in their last digits alone, beside a great one too."""
+    rng = np.random.default_rng(size)
+    limits = np.finfo(dtype) if np.dtype(dtype).kind == "f" else np.iinfo(dtype)
+    if isinstance(limits, np.iinfo):
+        small, whole = rng.integers(0, 5, size), rng.integers(limits.min, limits.max, size, dtype, endpoint=True)
+        rows = [small, whole, rng.integers(0, 50, size), rng.integers(0, 50, size)]
+        rows[3][0], rows[3][-1] = limits.max, limits.min
+        return np.array(rows, dtype)
+    special = [NAN, -NAN, math.inf, -math.inf, 0, -0.0, 1, limits.smallest_subnormal, -limits.tiny, limits.max]
+    near = 1 + limits.eps * rng.integers(0, 100, size)
+    rows = [rng.choice(special, size), rng.standard_normal(size).round(1), near, near, np.full(size, NAN)]
+    rows[3] = np.concatenate([[limits.max], near[1:]])
+    return np.array(rows, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int32, np.uint8])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 13, 64, 129, 1000])
+def test_the_order_is_stable(dtype, size):
+    x = _hard_rows(dtype, size)
+    for rows in (x, np.sort(x, -1)):
+        for descending in (False, True):
+            order = nbdl.argsort(nbdl.from_numpy(rows), -1, descending, stable=True)
+            np.testing.assert_array_equal(order, _reference_order(rows, descending))
+            np.testing.assert_array_equal(nbdl.sort(nbdl.from_numpy(rows), -1, descending).indices, order)
+
+
 def test_members_are_found_across_dtypes():
     assert nbdl.isin(nbdl.tensor([1.0, 2.5, NAN]), nbdl.tensor([1, 2])).tolist() == [True, False, False]
     assert nbdl.isin(nbdl.tensor([1, 2]), 2, invert=True).tolist() == [True, False]

@@ -19,7 +19,8 @@ from nbdl.ops.creation.values import full, ones
 from nbdl.ops.elementwise.casting import cast, to_dtype, widened
 from nbdl.ops.elementwise.operands import meet
 from nbdl.ops.indexing.elements import gather
-from nbdl.ops.ordering.sorting import pick, stable_order
+from nbdl.ops.ordering.sorting import pick
+from nbdl.ops.ordering.stable_order import stable_order
 from nbdl.ops.shape.joining import cat
 from nbdl.ops.shape.views import movedim, reshape
 from nbdl.runtime import arrays

@@ -7,8 +7,7 @@ $$dx_{\pi(i)} = dy_i, \qquad \text{and } 0 \text{ for elements that were not cho
 
 The median of everything names no place: k elements equal to it share the gradient, $1/k$ each.
 
-A NaN counts as greater than every number. On the CPU a row is sorted by merging runs (John von Neumann, 1945). In the
-CUDA twin each thread counts how many elements come before its own: more comparisons, none of which waits for another.
+A NaN counts as greater than every number.
 
 Letters: N rows, R elements along the dimension, K of them chosen.
 """
@@ -20,16 +19,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbdl.autograd import Context, Op, Tensor
+from nbdl.ops.elementwise.casting import widened
 from nbdl.ops.elementwise.maps import Map2
 from nbdl.ops.indexing.elements import gather_elements
+from nbdl.ops.ordering.stable_order import stable_order
 from nbdl.ops.reduction.arrangement import arrange_rows
 from nbdl.ops.reduction.extreme_places import find_extremes, put_back
 from nbdl.ops.reduction.extremes import shared_among_extremes
 from nbdl.runtime import arrays
 from nbdl.runtime.checks import check_dim, check_int
-from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ShapeError
-from nbdl.runtime.jit import BLOCK, Kernel, cpu_kernel, cuda, cuda_kernel, exact
+from nbdl.runtime.jit import exact
 
 # ---------------------------------------------------------------- reference
 
@@ -55,72 +55,7 @@ def topk_reference(input, k, dim=-1, largest=True, sorted=True):
     return np.take_along_axis(input, order, axis=dim), order
 
 
-# ---------------------------------------------------------------- the order of a row
-
-
-@exact
-def _comes_before(a, b, descending):
-    """Whether a stands strictly before b; NaN is the greatest."""
-    if descending:
-        a, b = b, a
-    return a < b or (b != b and a == a)
-
-
-@cpu_kernel
-def _order_cpu(x, order, scratch, descending, start, stop):
-    """x, order, scratch [N, R]: order = the stable order of each row. One task a row."""
-    size = x.shape[1]
-    for row in range(start, stop):
-        for i in range(size):
-            order[row, i] = i
-        width = 1
-        while width < size:
-            for low in range(0, size, 2 * width):
-                middle, high = min(low + width, size), min(low + 2 * width, size)
-                left, right = low, middle
-                for i in range(low, high):
-                    take_right = left >= middle
-                    if not take_right and right < high:
-                        take_right = _comes_before(x[row, order[row, right]], x[row, order[row, left]], descending)
-                    if take_right:
-                        scratch[row, i] = order[row, right]
-                        right += 1
-                    else:
-                        scratch[row, i] = order[row, left]
-                        left += 1
-            for i in range(size):
-                order[row, i] = scratch[row, i]
-            width *= 2
-
-
-@cuda_kernel
-def _order_cuda(x, order, scratch, descending):
-    """As the CPU twin. One block a row; a thread counts the elements before each of its own."""
-    row = cuda.blockIdx.x
-    size = x.shape[1]
-    for i in range(cuda.threadIdx.x, size, BLOCK):
-        rank = 0
-        for j in range(size):
-            before = _comes_before(x[row, j], x[row, i], descending)
-            equal = not before and not _comes_before(x[row, i], x[row, j], descending)
-            if before or (equal and j < i):
-                rank += 1
-        order[row, rank] = i
-
-
-_order = Kernel(
-    cpu=_order_cpu,
-    cuda=_order_cuda,
-    tasks=lambda x, *_: x.shape[0],
-    work=lambda x, *_: x.size * max(1, x.shape[1].bit_length()),
-)
-
-
-def stable_order(rows: Any, descending: bool = False) -> Any:
-    """[N, R] -> the places of each row's elements in ascending or descending order, equal ones in their old order."""
-    order = arrays.empty_beside(rows, rows.shape, INT64)
-    _order(rows, order, arrays.empty_beside(rows, rows.shape, INT64), descending)
-    return order
+# ---------------------------------------------------------------- elements at places
 
 
 def pick(rows: Any, places: Any) -> Any:
@@ -225,7 +160,9 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort along a dimension. Arguments as for `sort`."""
-    return sort(input.detach(), dim, descending).indices
+    dim = check_dim("dim", dim, input.ndim)
+    rows, arrangement = arrange_rows(widened(input._array), dim)
+    return Tensor(arrangement.resized(stable_order(rows, bool(descending))))
 
 
 def msort(input: Tensor) -> Tensor:
