@@ -96,3 +96,19 @@ def test_members_are_found_across_dtypes():
     assert nbdl.isin(nbdl.tensor([1.0, 2.5, NAN]), nbdl.tensor([1, 2])).tolist() == [True, False, False]
     assert nbdl.isin(nbdl.tensor([1, 2]), 2, invert=True).tolist() == [True, False]
     assert nbdl.isin(nbdl.tensor([1, 2]), nbdl.zeros(0)).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int16, np.bool_])
+@pytest.mark.parametrize("known", [1, 2, 3, 4, 5, 7, 8, 9, 100, 1000])
+def test_members_are_found_wherever_they_stand(dtype, known):
+    rng = np.random.default_rng(known)
+    others = rng.integers(-2 * known, 2 * known, known).astype(dtype)
+    elements = np.concatenate([others, rng.integers(-3 * known, 3 * known, 501).astype(dtype)])
+    if np.dtype(dtype).kind == "f":
+        elements[:3], others[-1] = (NAN, math.inf, -0.0), NAN
+    for x in (elements, elements[::-3]):
+        found = nbdl.isin(nbdl.from_numpy(x), nbdl.from_numpy(others))
+        np.testing.assert_array_equal(found, np.isin(x, others[others == others]))
+        np.testing.assert_array_equal(
+            nbdl.isin(nbdl.from_numpy(x), nbdl.from_numpy(others), invert=True), ~found.numpy()
+        )

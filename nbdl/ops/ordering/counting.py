@@ -157,6 +157,46 @@ _search = Kernel(
     work=lambda edges, values, *_: values.size * max(1, edges.shape[1].bit_length()),
 )
 
+
+@exact
+def _is_among(known, steps, value):
+    """Whether a value is in a sorted array of 2^steps elements or more, but not twice as many.
+
+    The last element up to the value is sought, among the first or the last 2^steps. What is found decides on no branch:
+    the searches for several values run side by side.
+    """
+    rest = np.uint64(known.shape[0]) - (np.uint64(1) << np.uint64(steps))
+    first = rest if known[rest] <= value else np.uint64(0)
+    for step in range(steps):
+        shift = np.uint64(steps - 1 - step)
+        middle = first + (np.uint64(1) << shift)
+        first += np.uint64(known[middle] <= value) << shift
+    return known[first] == value
+
+
+@cpu_kernel
+def _membership_cpu(x, known, steps, inverted, y, start, stop):
+    """x, y [N]; known [R], sorted, R from 2^steps: whether each element is among them, or not. One task an element."""
+    for i in range(start, stop):
+        y[i] = _is_among(known, steps, x[i]) != inverted
+
+
+@cuda_kernel
+def _membership_cuda(x, known, steps, inverted, y):
+    """As the CPU twin. One thread an element."""
+    i = cuda.blockIdx.x * BLOCK + cuda.threadIdx.x
+    if i < x.shape[0]:
+        y[i] = _is_among(known, steps, x[i]) != inverted
+
+
+_membership = Kernel(
+    cpu=_membership_cpu,
+    cuda=_membership_cuda,
+    tasks=lambda x, *_: x.shape[0],
+    work=lambda x, known, steps, *_: x.shape[0] * (steps + 1),
+    blocks=lambda x, *_: max(1, -(-x.shape[0] // BLOCK)),
+)
+
 # ---------------------------------------------------------------- public
 
 
@@ -350,10 +390,11 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     wanted, known = (x.detach() if isinstance(x, Tensor) else Tensor(np.array(x)) for x in (wanted, known))
     if known.numel() == 0:
         return full(wanted.shape, bool(invert), dtype=BOOL)
-    ordered = known.reshape(-1).sort().values
-    places = searchsorted(ordered, wanted).clamp(max=known.numel() - 1)
-    nearest = ordered[places]
-    return nearest != wanted if invert else nearest == wanted
+    ordered = arrays.contiguous(widened(known.reshape(-1).sort().values._array))
+    x = arrays.contiguous(widened(wanted._array))
+    y = arrays.empty_beside(x, x.shape, BOOL)
+    _membership(x.reshape(-1), ordered, known.numel().bit_length() - 1, bool(invert), y.reshape(-1))
+    return Tensor(y)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

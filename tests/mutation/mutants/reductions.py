@@ -105,6 +105,15 @@ REDUCTIONS = (
         ),
     ),
     *bugs(
+        "ops/ordering/counting.py",
+        (
+            "bound",
+            "np.uint64(known[middle] <= value) << shift",
+            "np.uint64(known[middle] < value) << shift",
+            "tests/test_ordering.py -k wherever",
+        ),
+    ),
+    *bugs(
         "ops/ordering/quantiles.py",
         ("constant", "        ranks = (q * (size - 1))", "        ranks = (q * size)", forward("quantile")),
         (
