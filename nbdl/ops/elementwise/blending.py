@@ -13,7 +13,15 @@ from nbdl.ops.elementwise.arithmetic import mul
 from nbdl.ops.elementwise.casting import to_dtype
 from nbdl.ops.elementwise.layout import sum_to
 from nbdl.ops.elementwise.maps import Map2, MapN
-from nbdl.ops.elementwise.operands import BinaryOp, apply_pair, as_operand, as_tensor_operand, meet, typed_number
+from nbdl.ops.elementwise.operands import (
+    BinaryOp,
+    apply_pair,
+    as_operand,
+    as_tensor_operand,
+    computing_dtype,
+    meet,
+    typed_number,
+)
 from nbdl.runtime import vecmath
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DTypeError
@@ -45,28 +53,28 @@ def _lerp_weight(dy, start, end):
 
 
 @exact
-def _add_product(a, b, c):
-    return a + b * c
+def _add_product(a, b, c, value):
+    return a + value * b * c
 
 
 @exact
-def _product(a, b):
-    return a * b
+def _product(dy, b, value):
+    return dy * (value * b)
 
 
 @exact
-def _add_quotient(a, b, c):
-    return a + b / c
+def _add_quotient(a, b, c, value):
+    return a + value * b / c
 
 
 @exact
-def _quotient(a, b):
-    return a / b
+def _quotient(dy, c, value):
+    return dy * value / c
 
 
 @exact
-def _quotient_denominator(dy, b, c):
-    return -dy * (b / c / c)
+def _quotient_denominator(dy, b, c, value):
+    return -dy * (value * b / c / c)
 
 
 @exact
@@ -128,49 +136,51 @@ class LerpOp(Op):
 
 
 class AddProductOp(Op):
-    """y = a + b c."""
+    """y = a + value b c."""
 
     value = MapN(_add_product)
     product = Map2(_product)
 
     @classmethod
-    def forward(cls, ctx: Context, a, b, c):
+    def forward(cls, ctx: Context, a, b, c, value):
         ctx.save(b, c)
-        ctx.shape = a.shape
-        return cls.value(a, b, c)
+        ctx.shape, ctx.value = a.shape, value
+        return cls.value(a, b, c, numbers=(value,))
 
     @classmethod
     def backward(cls, ctx: Context, dy):
         b, c = ctx.saved
-        wants_a, wants_b, wants_c = ctx.needs_input_grad
+        wants_a, wants_b, wants_c, _ = ctx.needs_input_grad
         return (
             sum_to(dy, ctx.shape) if wants_a else None,
-            sum_to(cls.product(dy, c), b.shape) if wants_b else None,
-            sum_to(cls.product(dy, b), c.shape) if wants_c else None,
+            sum_to(cls.product(dy, c, ctx.value), b.shape) if wants_b else None,
+            sum_to(cls.product(dy, b, ctx.value), c.shape) if wants_c else None,
+            None,
         )
 
 
 class AddQuotientOp(Op):
-    """y = a + b / c."""
+    """y = a + value b / c."""
 
     value = MapN(_add_quotient)
     quotient = Map2(_quotient)
     denominator = MapN(_quotient_denominator)
 
     @classmethod
-    def forward(cls, ctx: Context, a, b, c):
+    def forward(cls, ctx: Context, a, b, c, value):
         ctx.save(b, c)
-        ctx.shape = a.shape
-        return cls.value(a, b, c)
+        ctx.shape, ctx.value = a.shape, value
+        return cls.value(a, b, c, numbers=(value,))
 
     @classmethod
     def backward(cls, ctx: Context, dy):
         b, c = ctx.saved
-        wants_a, wants_b, wants_c = ctx.needs_input_grad
+        wants_a, wants_b, wants_c, _ = ctx.needs_input_grad
         return (
             sum_to(dy, ctx.shape) if wants_a else None,
-            sum_to(cls.quotient(dy, c), b.shape) if wants_b else None,
-            sum_to(cls.denominator(dy, b, c), c.shape) if wants_c else None,
+            sum_to(cls.quotient(dy, c, ctx.value), b.shape) if wants_b else None,
+            sum_to(cls.denominator(dy, b, c, numbers=(ctx.value,)), c.shape) if wants_c else None,
+            None,
         )
 
 
@@ -263,8 +273,8 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
         >>> nbdl.ops.addcmul(nbdl.tensor([1.0]), nbdl.tensor([2.0]), nbdl.tensor([3.0]), value=0.5)
         tensor([4.])
     """
-    dtype, a, b, c = _three(input, tensor1, tensor2, value)
-    return to_dtype(AddProductOp.apply(a, b, c), dtype)
+    dtype, operands = _three(input, tensor1, tensor2, value)
+    return to_dtype(AddProductOp.apply(*operands), dtype)
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
@@ -290,22 +300,24 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
         >>> nbdl.ops.addcdiv(nbdl.tensor([1.0]), nbdl.tensor([6.0]), nbdl.tensor([3.0]), value=0.5)
         tensor([2.])
     """
-    dtype, a, b, c = _three(input, tensor1, tensor2, value)
+    dtype, operands = _three(input, tensor1, tensor2, value)
     if dtype.kind != "f":
         raise DTypeError(f"input, tensor1, tensor2: expected a floating-point dtype among them, got {dtype}")
-    return to_dtype(AddQuotientOp.apply(a, b, c), dtype)
+    return to_dtype(AddQuotientOp.apply(*operands), dtype)
 
 
-def _three(input: Any, tensor1: Any, tensor2: Any, value: float) -> tuple[Any, Tensor, Tensor, Tensor]:
-    """The dtype of the result, and the operands in the computing dtype, tensor1 times value."""
-    names = ("input", "tensor1", "tensor2")
-    operands = tuple(as_tensor_operand(name, x) for name, x in zip(names, (input, tensor1, tensor2), strict=True))
-    dtype, (a, b, c) = meet(names, operands)
-    if value != 1:
-        if dtype.kind != "f" and isinstance(value, float):
-            raise DTypeError(f"value: expected an integer for {dtype} tensors, got {value}")
-        b = b * value
-    return dtype, a, b, c
+def _three(input: Any, tensor1: Any, tensor2: Any, value: float) -> tuple[Any, list[Any]]:
+    """The dtype of the result, and the operands and value in the computing dtype."""
+    names, operands = ("input", "tensor1", "tensor2"), (input, tensor1, tensor2)
+    for name, x in zip(names, operands, strict=True):
+        as_tensor_operand(name, x)
+    dtype, parts = meet(names, operands)
+    number = as_operand("value", value)
+    if isinstance(number, Tensor):
+        parts[1], number = parts[1] * number, 1  # it may want a gradient
+    if dtype.kind != "f" and isinstance(number, float) and number != 1:
+        raise DTypeError(f"value: expected an integer for {dtype} tensors, got {value}")
+    return dtype, [*parts, typed_number("value", number, computing_dtype(dtype))]
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:

@@ -158,6 +158,8 @@ def check_tensor(name: str, value: Any) -> Tensor:
 
 def to_dtype(input: Tensor, dtype: Any) -> Tensor:
     """The tensor in another dtype; the tensor itself if it has it."""
+    if input._array.dtype is dtype:
+        return input
     dtype = as_dtype(dtype)
     return input if input._array.dtype == dtype else ToOp.apply(input, dtype)
 

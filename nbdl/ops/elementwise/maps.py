@@ -4,9 +4,9 @@
     Map2(f)(a, b)         y[i] = f(a[i], b[i]), shapes broadcast to each other
     MapN(f)(a, b, c)      y[i] = f(a[i], b[i], c[i]), likewise
 
-Each takes Python or NumPy numbers behind the arrays, `Map1(f)(x, 2.0)` is y[i] = f(x[i], 2.0): a number costs no
-array. The kernels of one map differ in what they iterate over, not in what they compute, and each is compiled when it
-is first needed.
+Each takes Python or NumPy numbers behind the arrays, `Map1(f)(x, 2.0)` is y[i] = f(x[i], 2.0), MapN as a tuple
+`numbers`: a number costs no array. The kernels of one map differ in what they iterate over, not in what they compute,
+and each is compiled when it is first needed.
 """
 
 from __future__ import annotations
@@ -326,6 +326,31 @@ def _map3_kernel(function: Any) -> Kernel:
     return _pair(_stem(function), map3_cpu, map3_cuda, result=3)
 
 
+def _map3_numbers_kernel(function: Any) -> Kernel:
+    def map3_numbers_cpu(a, b, c, y, numbers, start, stop):
+        """a, b, c, y [N]; a tuple of numbers. One task an element."""
+        for i in range(start, stop):
+            y[i] = function(a[i], b[i], c[i], *numbers)
+
+    def map3_numbers_cuda(a, b, c, y, numbers):
+        """As the CPU twin. One thread four elements."""
+        i = (cuda.blockIdx.x * BLOCK + cuda.threadIdx.x) * 4
+        if i + 4 <= y.size and is_aligned(a) and is_aligned(b) and is_aligned(c) and is_aligned(y):
+            p0, p1, p2, p3 = load4(a, i)
+            q0, q1, q2, q3 = load4(b, i)
+            r0, r1, r2, r3 = load4(c, i)
+            t0 = function(p0, q0, r0, *numbers)
+            t1 = function(p1, q1, r1, *numbers)
+            t2 = function(p2, q2, r2, *numbers)
+            t3 = function(p3, q3, r3, *numbers)
+            store4(y, i, t0, t1, t2, t3)
+        else:
+            for j in range(i, min(i + 4, y.size)):
+                y[j] = function(a[j], b[j], c[j], *numbers)
+
+    return _pair(f"{_stem(function)}_number", map3_numbers_cpu, map3_numbers_cuda, result=3)
+
+
 def _map4_kernel(function: Any) -> Kernel:
     def map4_cpu(a, b, c, d, y, start, stop):
         """a, b, c, d, y [N]. One task an element."""
@@ -353,7 +378,10 @@ def _map4_kernel(function: Any) -> Kernel:
 
 
 class MapN:
-    """y[i] = function(a[i], b[i], c[i], ...), three or four arrays whose shapes broadcast to each other."""
+    """y[i] = function(a[i], b[i], c[i], ...), three or four arrays whose shapes broadcast to each other.
+
+    Behind three there may be numbers.
+    """
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -363,12 +391,19 @@ class MapN:
         return _map3_kernel(self._function)
 
     @functools.cached_property
+    def numbered(self) -> Kernel:
+        return _map3_numbers_kernel(self._function)
+
+    @functools.cached_property
     def four(self) -> Kernel:
         return _map4_kernel(self._function)
 
-    def __call__(self, *operands: Any, dtype: Any = None) -> Any:
+    def __call__(self, *operands: Any, numbers: tuple[Any, ...] = (), dtype: Any = None) -> Any:
         parts, shape, back = aligned(*operands)
         y = _result(parts, shape, dtype)
-        kernel = self.three if len(operands) == 3 else self.four
-        kernel(*[repeated(x, shape).ravel() for x in parts], y.ravel())
+        flat = [(x if x.shape == shape else repeated(x, shape)).ravel() for x in parts]
+        if numbers:
+            self.numbered(*flat, y.ravel(), numbers)
+        else:
+            (self.three if len(flat) == 3 else self.four)(*flat, y.ravel())
         return in_order(y, back)

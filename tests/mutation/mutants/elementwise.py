@@ -125,6 +125,7 @@ ELEMENTWISE = (
     *bugs(
         "ops/elementwise/blending.py",
         ("sign", "    return dy * (end - start)", "    return dy * (start - end)", gradients("lerp")),
+        ("missing term", "    return dy * (value * b)\n", "    return dy * b\n", gradients("addcmul")),
         (
             "sign",
             "vecmath.log1p(vecmath.exp(-abs(a - b)))",
