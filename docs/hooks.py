@@ -2,6 +2,7 @@
 
 - Every Python block says whether it runs: `exec="true"` or `exec="false"`. An unmarked one stops the build.
 - A block that runs must print something, or say `quiet="true"`. One that fails, or is silent, stops the build.
+- So does a check that stands behind a section in `docs/examples`, and a section that nothing runs (`docs/sections.py`).
 - A page without its twin, exercises out of order, and an image without a description stop the build.
 - A code fence in a language that the highlighter does not know stops the build.
 - Formulas become HTML and MathML here, by KaTeX, so that a bad formula stops the build and readers load no script.
@@ -41,6 +42,7 @@ sys.path.insert(0, str(DOCS))  # for the imports below; MkDocs takes it away aga
 
 import downloads  # noqa: E402
 import korean_words  # noqa: E402
+import sections  # noqa: E402
 
 FENCE = re.compile(r"^[ \t>]*(?P<ticks>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)(?P<options>[^\n]*)$", re.MULTILINE)
 QUIET = "quiet"
@@ -75,6 +77,7 @@ CONTENTS = re.compile(r'<nav class="md-nav" aria-label="([^"]*)">')
 _faults: list[str] = []
 _live: set[str] = set()  # the pages with a figure that computes in the browser
 _ran: list[downloads.Ran] = []  # the blocks of the page that is being built
+_checks = sections.Checks()
 
 
 # ---------------------------------------------------------------- code blocks
@@ -87,13 +90,18 @@ def _watched_run(run: Any) -> Any:
         started = time.perf_counter()
         try:
             output = run(code, **options)
+            seconds = time.perf_counter() - started
+            if checks := _checks.after(code):
+                if "session" not in options:
+                    raise ValueError(f"without a session nothing can be checked after the block:\n{checks}")
+                run(checks, session=options["session"])
         except BaseException as error:  # a block may even call sys.exit()
             cause = error.__cause__ or error
             _faults.append("".join(traceback.format_exception(cause)) + "\nin the block\n" + code)
             return "failed"
         if not output.strip() and options.get("id") != QUIET:
             _faults.append('a block printed nothing and does not say quiet="true":\n' + code)
-        _ran.append(downloads.Ran(code, output, time.perf_counter() - started))
+        _ran.append(downloads.Ran(code, output, seconds))
         return output
 
     return watched
@@ -275,7 +283,8 @@ def other_language(config: Any) -> Path:
 
 
 def on_files(files: Any, config: Any) -> None:
-    """Warns, which ends a strict build, of pages without a twin."""
+    """Warns, which ends a strict build, of pages without a twin. Reads the examples, which may have changed."""
+    _checks.begin()
     other = other_language(config)
     if other.is_dir():
         for file in files.documentation_pages():
@@ -297,6 +306,8 @@ def link_languages(output: str, page: Any, config: Any) -> str:
 def on_post_build(config: Any) -> None:
     """Trains and compiles what runs in the pages, once for both languages. Extends the Korean search."""
     site = Path(config.site_dir)
+    if other_language(config).parent == DOCS and (unrun := _checks.unrun()):
+        raise PluginError(f"no block runs these sections, nor what checks them: {unrun}")
     if _live:
         import live  # it takes a while, and trains
 

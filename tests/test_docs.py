@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import inspect
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import tomllib
 import urllib.parse
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,7 +26,6 @@ DOCS = ROOT / "docs"
 SITE = ROOT / "site"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = sorted(DOCS.glob("??/**/*.md"))
-SECTION = re.compile(r"# --8<-- \[(start|end):([\w-]+)\]")
 INCLUDE = re.compile(r'--8<-- "([\w./-]+):([\w-]+)"')
 SECTION_TITLE = re.compile(r'<span class="doc-section-title">([^<]*)</span>')
 PACKAGES = (
@@ -43,8 +44,15 @@ def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 # ---------------------------------------------------------------- sources
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(script: Path) -> None:
+@pytest.fixture
+def sections(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("sections")
+
+
+def test_example_runs() -> None:
+    """The one with a main part. The build of the site runs the sections of all, and the checks behind them."""
+    (script,) = [path for path in EXAMPLES if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")]
     result = run(sys.executable, str(script))
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -68,16 +76,46 @@ def test_readme_names_commands_that_exist() -> None:
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{document}: no target {target}"
 
 
-def test_every_section_is_closed_and_shown() -> None:
+def test_every_section_is_closed_and_shown(sections: ModuleType) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     shown = set(INCLUDE.findall(text))
+    for section in sections.Checks().sections:
+        assert (section.script, section.name) in shown, f"{section.script}: no page shows the section {section.name}"
+
+
+def test_all_of_an_example_is_a_section_or_a_check_behind_one(sections: ModuleType) -> None:
+    """Nothing in a script is left out by the build of the site."""
     for script in EXAMPLES:
-        open_section = ""
-        for mark, section in SECTION.findall(script.read_text(encoding="utf-8")):
-            assert (mark == "start") == (not open_section), f"{script.name}: section {section} out of order"
-            open_section = section if mark == "start" else ""
-            assert (script.name, section) in shown, f"{script.name}: no page shows the section {section}"
-        assert not open_section, f"{script.name}: section {open_section} is not closed"
+        lines = [line for line in script.read_text(encoding="utf-8").splitlines() if line.strip()]
+        taken = [part for section in sections.sections_of(script) for part in (section.code, section.checks)]
+        main = [line for line in lines if line == sections.MAIN]
+        code = [line for line in lines[1:] if not line.startswith("# --8<--")]
+        assert [line for part in taken for line in part.splitlines() if line.strip()] == (
+            code[: code.index(sections.MAIN)] if main else code
+        ), script.name
+
+
+def test_a_check_runs_after_its_section(sections: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def section(name: str, code: str) -> str:
+        return f"# --8<-- [start:{name}]\n{code}\n# --8<-- [end:{name}]\n"
+
+    (tmp_path / "two.py").write_text(
+        '"""Two."""\n\n' + section("one", "x = 1\nprint(x)") + "assert x == 1\n\n" + section("other", "y = 2"),
+        encoding="utf-8",
+    )
+    (tmp_path / "json.py").write_text('"""Imported."""\n\n' + section("all", "z = 3"), encoding="utf-8")
+    monkeypatch.setattr(sections, "EXAMPLES", tmp_path)
+    checks = sections.Checks()
+    assert checks.unrun() == ["two.py:one", "two.py:other"]
+    assert checks.after("print(2)") == checks.after("xx = 1\nprint(x)") == ""
+    assert checks.after("import sys\nx = 1\nprint(x)\nprint(3)\n") == "assert x == 1"
+    assert checks.unrun() == ["two.py:other"]
+    assert checks.after("y = 2") == ""
+    assert checks.unrun() == []
+    for wrong in (section("one", "x = 1").replace("[end:one]", "[end:other]"), "x = 0\n" + section("one", "x = 1")):
+        (tmp_path / "two.py").write_text(f'"""Two."""\n\n{wrong}', encoding="utf-8")
+        with pytest.raises(ValueError, match=r"two\.py"):
+            sections.Checks()
 
 
 def test_both_languages_have_the_same_pages() -> None:
@@ -273,6 +311,14 @@ def test_formulas_are_rendered() -> None:
 FAULTS = {
     "a block that raises": ('```python exec="true"\n1 / 0\n```', "ZeroDivisionError"),
     "a block that exits": ('```python exec="true"\nimport sys\nsys.exit(0)\n```', "SystemExit"),
+    "a check that fails": (
+        '```python exec="true" session="a"\nimport numpy as np\n--8<-- "backpropagation.py:bug"\nwrong = right\n```',
+        "AssertionError",
+    ),
+    "a check without a session": (
+        '```python exec="true"\nimport numpy as np\n--8<-- "backpropagation.py:bug"\n```',
+        "without a session",
+    ),
     "a silent block": ('```python exec="true"\nx = 1\n```', "printed nothing"),
     "an unmarked block": ("```python\nprint(1)\n```", "neither"),
     "a fence without a language": ("```\ntext\n```", "names no language"),

@@ -112,8 +112,8 @@ for name, results in (("random features", features), ("width of an MLP", network
         results["values"][f"{sizes[peak]}"]["test_error"],
     )
     print(f"{name}: up by {rise:.1%}, down again by {fall:.1%}")
-    # --8<-- [end:descent]
     assert rise.low > 0 and fall.high < 0
+# --8<-- [end:descent]
 
 # --8<-- [start:corruption]
 shares = load("overfitting-corruption")["values"]

@@ -186,7 +186,7 @@ def chosen(strengths: dict[str, dict[str, list[float]]]) -> str:
 def random_features(run: Run) -> Outcome:
     """Least squares on more and more random features: the error rises to a peak and falls again."""
     examples = EXAMPLES
-    counts = (10, 20, 50, 100, 150, 180, 190, 200, 210, 220, 250, 300, 400, 800, 1600, 3200)
+    counts = run.cases((10, 20, 50, 100, 150, 180, 190, 200, 210, 220, 250, 300, 400, 800, 1600, 3200))
     values: dict[str, Any] = {f"{count}": {"train_error": [], "test_error": [], "norm": []} for count in counts}
     for seed in watched(run.seeds, "random features"):
         split = draw_split(seed, examples, WRONG)
