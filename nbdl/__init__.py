@@ -10,6 +10,7 @@ import numpy as _np
 
 from nbdl import nn, ops, optim, profiling
 from nbdl.autograd import Tensor, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from nbdl.graphs import graph
 from nbdl.nn.checkpoint import checkpoint, checkpoint_sequential
 from nbdl.ops.activation import celu, hardshrink, prelu, relu, rrelu, selu, threshold
 from nbdl.ops.attributes import (
@@ -70,6 +71,7 @@ from nbdl.runtime.errors import (
     IndexRangeError,
     NbdlError,
     NumericalError,
+    RecordingError,
     ShapeError,
     StateError,
 )

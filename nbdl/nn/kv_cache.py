@@ -13,7 +13,7 @@ import numpy as np
 from nbdl.autograd import Tensor, is_grad_enabled
 from nbdl.autograd.tensor import wrap
 from nbdl.ops.creation import empty
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, looking
 from nbdl.runtime.checks import check_int, check_same_dtype, check_shape
 from nbdl.runtime.errors import ArgumentError, GradientError
 
@@ -101,10 +101,10 @@ class KVCache:
         """Copies the new positions into a buffer; a view of all that it holds now."""
         array = buffer._array
         target = array[:, :, begin : self.position]
-        if isinstance(array, np.ndarray):
-            np.copyto(target, new._array)
-        else:
+        if looking.waits(array):
             arrays.copy_into(target, new._array)
+        else:  # without a launch
+            np.copyto(target, new._array)
         return wrap(array[:, :, : self.position])
 
     def reset(self) -> None:

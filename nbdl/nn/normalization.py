@@ -11,6 +11,7 @@ from nbdl.autograd import Tensor
 from nbdl.nn import init
 from nbdl.nn.module import Module
 from nbdl.nn.parameter import Parameter, new_parameter
+from nbdl.runtime import looking
 from nbdl.runtime.checks import check_int, check_number, check_rank
 from nbdl.runtime.errors import ArgumentError, ShapeError
 
@@ -99,7 +100,7 @@ class _BatchNorm(_Running):
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             batches = self.num_batches_tracked
-            if batches.is_cuda:
+            if looking.waits(batches._array):
                 batches.add_(1)
             else:  # without a launch
                 batches._array[...] += 1

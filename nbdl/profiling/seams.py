@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nbdl.autograd import Op, engine, graph
+from nbdl.autograd import Op, Tensor, engine, graph
 from nbdl.optim import Optimizer
 from nbdl.runtime import jit, memory
 
 layer_class: list[type] = []
 """The class whose calls are layers: `nbdl.nn`, which stands above this floor, enters `Module`."""
 
+_READINGS = ("numpy", "item", "tolist", "__index__", "__bool__")
+
 Wrapper = Callable[[Any], Any]
 """Gets the function that stood there, and returns the one that stands there now."""
+
+
+def of_this_thread(wrapper: Wrapper) -> Wrapper:
+    """The wrapper for what the current thread calls; what others call meanwhile, a loader's say, is left alone."""
+    own = threading.get_ident()
+
+    def both(original: Any) -> Any:
+        wrapped = wrapper(original)
+
+        def chosen(*arguments: Any, **options: Any) -> Any:
+            if threading.get_ident() == own:
+                return wrapped(*arguments, **options)
+            return NotImplemented if original is None else original(*arguments, **options)
+
+        return chosen
+
+    return both
 
 
 @contextlib.contextmanager
@@ -27,6 +47,8 @@ def watching(
     kernel: Wrapper | None = None,
     allocation: Wrapper | None = None,
     record: Wrapper | None = None,
+    reading: Wrapper | None = None,
+    leaf: Wrapper | None = None,
 ) -> Iterator[None]:
     """Puts wrappers around what a training step consists of, until the end of the block.
 
@@ -37,9 +59,11 @@ def watching(
         update: Around `step(optimizer, closure)`.
         layer: Around `call(module, *args, **kwargs)`.
         kernel: Instead of a kernel's launch: gets the launch that was chosen before, usually None, and returns
-            `launch(kernel, arguments)`.
+            `launch(kernel, arguments)`, which may give NotImplemented back: then it is launched as usual.
         allocation: Around `empty(shape, dtype)`, the memory of a result.
         record: Around `record(node, inputs, outputs)`, which gives a node its place in the graph.
+        reading: Around each method of a tensor that shows its values to Python, `item(tensor)` for one.
+        leaf: Around `store(leaf, array, foreign)`, which adds to a leaf's `.grad`.
     """
     with contextlib.ExitStack() as restored:
 
@@ -64,4 +88,9 @@ def watching(
             put(memory, "empty", allocation(memory.empty))
         if record is not None:
             put(graph, "_record", record(graph._record))
+        if reading is not None:
+            for name in _READINGS:
+                put(Tensor, name, reading(vars(Tensor)[name]))
+        if leaf is not None:
+            put(engine, "_store", leaf(engine._store))
         yield

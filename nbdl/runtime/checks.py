@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nbdl.runtime import looking
 from nbdl.runtime.dtypes import mixing
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, DTypeError, IndexRangeError, ShapeError
 
@@ -132,10 +133,8 @@ def check_ids(name: str, ids: Any, count: int, allowed: int | None = None) -> No
     """Raises IndexRangeError unless all ids lie in [0, count), or equal `allowed` (an ignore_index)."""
     if ids.size == 0:
         return
-    if not isinstance(ids, np.ndarray):
-        from nbdl.runtime.cuda import memory as cuda_memory
-
-        cuda_memory.look(ids, lambda values: check_ids(name, values, count, allowed))
+    if looking.waits(ids):
+        looking.look(ids, lambda values: check_ids(name, values, count, allowed))
         return
     lowest, highest = int(ids.min()), int(ids.max())
     if lowest >= 0 and highest < count:

@@ -41,6 +41,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
     """The GPU has no memory left for an array. The message names what was asked for, what is free and who holds it."""
 
 
+class RecordingError(DeviceError):
+    """A function cannot be recorded as a graph: it does something that launches of kernels alone do not repeat."""
+
+
 class GradientError(NbdlError, RuntimeError):
     """backward() cannot run: no graph, a graph already freed, or a saved tensor changed in place."""
 

@@ -16,9 +16,11 @@ Nothing is compiled when a module is imported.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 import types as python_types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -150,8 +152,8 @@ def rebind(function: python_types.FunctionType, replace: Callable[[str, Any], An
 
 # ---------------------------------------------------------------- launch
 
-launch_override: Callable[[Kernel, tuple[Any, ...]], None] | None = None
-"""When set, every launch goes there instead (the SIMT interpreter and the profiler)."""
+launch_override: Callable[[Kernel, tuple[Any, ...]], Any] | None = None
+"""When set, every launch goes there instead (the SIMT interpreter and the profiler); NotImplemented sends it back."""
 
 KERNELS: list[Kernel] = []
 """Every pair of the library, in the order of definition."""
@@ -215,8 +217,8 @@ class Kernel:
 
     def __call__(self, *args: Any) -> None:
         """Runs the kernel on the target of its arrays; returns when the CPU is done, at once on a GPU."""
-        if launch_override is not None:
-            launch_override(self, args)
+        override = launch_override
+        if override is not None and override(self, args) is not NotImplemented:
             return
         if not isinstance(args[0], np.ndarray):
             self._launch_cuda(args)
@@ -238,6 +240,29 @@ class Kernel:
             self._requires()
         self._launch = _launcher(self.cpu)
         return self._launch
+
+    @contextlib.contextmanager
+    def noting_calls(self, note: Callable[[Any, tuple[Any, ...]], None]) -> Iterator[None]:
+        """Calls `note(compiled, arguments)` after each launch on the CPU: what to call, and how, to repeat it.
+
+        Launches of this thread, that is, which go to the processor whatever `launch_override` says.
+        """
+        global launch_override
+        launch, own = self._launch or self._prepare(), threading.get_ident()
+
+        def noted(*arguments: Any) -> None:
+            launch(*arguments)
+            if threading.get_ident() != own:
+                return
+            # The compiled function without the search for the version that fits the arguments' types.
+            found = launch.overloads.get(tuple([launch.typeof_pyval(argument) for argument in arguments]))
+            note(launch if found is None else found.entry_point, arguments)
+
+        override, launch_override, self._launch = launch_override, None, noted
+        try:
+            yield
+        finally:
+            launch_override, self._launch = override, launch
 
     def _launch_cuda(self, args: tuple[Any, ...]) -> None:
         from nbdl.runtime.cuda.launch import launch

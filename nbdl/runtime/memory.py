@@ -45,8 +45,8 @@ class _Block(np.ndarray):
             _idle_bytes += self.nbytes
 
 
-def _new_buffer(size: int) -> tuple[Any, int]:
-    """Memory for `size` bytes, and the offset of its first aligned byte."""
+def new_buffer(size: int) -> tuple[Any, int]:
+    """Memory for `size` bytes that no array uses, and the offset of its first aligned byte."""
     if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         memory: Any = bytearray(size + ALIGNMENT)
         return memory, -np.frombuffer(memory, np.uint8, 1).ctypes.data % ALIGNMENT
@@ -77,7 +77,7 @@ def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
         memory, offset = free.pop()
         _idle_bytes -= size
     else:
-        memory, offset = _new_buffer(size)
+        memory, offset = new_buffer(size)
     block = _Block(size, np.uint8, memory, offset)
     block.offset = offset
     # ndarray's constructor makes a plain array whose base is the block.

@@ -22,7 +22,7 @@ from nbdl.ops.elementwise.operands import (
     meet,
     typed_number,
 )
-from nbdl.runtime import vecmath
+from nbdl.runtime import looking, vecmath
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import DTypeError
 from nbdl.runtime.jit import exact
@@ -122,7 +122,7 @@ class LerpOp(Op):
         ctx.save(start, end, weight)
         if weight.shape or type(weight) is DeviceArray:
             return cls.value(start, end, weight)
-        return cls.value_number(start, end, weight[()])
+        return cls.value_number(start, end, looking.number(weight))
 
     @classmethod
     def backward(cls, ctx: Context, dy):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nbdl.ops.elementwise.layout import Plan, aligned, broadcast_plan, flat_view, in_order, over_memory, repeated
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, looking
 from nbdl.runtime.cuda.vectors import is_aligned, load4, store4
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_map, cuda, cuda_kernel
 
@@ -274,7 +274,7 @@ class Map2:
                 self.plain(a.ravel(), b.ravel(), y.ravel())
             return y
         if b.size == 1 and b.ndim <= a.ndim and type(b) is np.ndarray:
-            return self.one_array(a, b.reshape(())[()], *numbers, dtype=dtype)
+            return self.one_array(a, looking.number(b), *numbers, dtype=dtype)
         plan = None if numbers else self._plan(a, b)
         if plan is not None and a.flags.c_contiguous and b.flags.c_contiguous:
             y = _result((a,), plan.shape, dtype)

@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.runtime import arrays, memory, placement, threads
-from nbdl.runtime.cuda import memory as cuda_memory
-from nbdl.runtime.cuda.array import DeviceArray
+from nbdl.runtime import arrays, looking, memory, threads
 from nbdl.runtime.errors import DTypeError, IndexRangeError
 from nbdl.runtime.jit import BLOCK, Kernel, cpu_function, cpu_kernel, cuda, cuda_kernel
 
@@ -54,8 +52,8 @@ def row_numbers(name: str, ids: Any, count: int, negative: bool = False) -> Any:
     """
     if ids.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected integers, got {ids.dtype}")
-    if type(ids) is DeviceArray:
-        return _row_numbers_on_gpu(name, ids, count, negative)
+    if looking.waits(ids):
+        return _row_numbers_unseen(name, ids, count, negative)
     flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
     numbers = memory.empty(flat.shape, np.int64)
     if flat.size == 0:
@@ -104,10 +102,9 @@ wrap_ids = Kernel(
 )
 
 
-def _row_numbers_on_gpu(name: str, ids: Any, count: int, negative: bool) -> Any:
-    """As `row_numbers`: the GPU wraps the ids; the CPU looks at them, in a graph after it has run."""
-    with placement.at("cuda"):
-        numbers = memory.empty((ids.size,), np.int64)
+def _row_numbers_unseen(name: str, ids: Any, count: int, negative: bool) -> Any:
+    """As `row_numbers`, where Python cannot look at the ids itself: a kernel wraps them."""
+    numbers = arrays.empty_beside(ids, (ids.size,), np.int64)
     if ids.size == 0:
         return numbers
     wrap_ids(arrays.contiguous(ids).reshape(-1), count, numbers)
@@ -116,7 +113,7 @@ def _row_numbers_on_gpu(name: str, ids: Any, count: int, negative: bool) -> Any:
         flat = values.astype(np.int64).reshape(-1)
         _check_range(name, values, flat, int(flat.min()), int(flat.max()), count, negative)
 
-    cuda_memory.look(ids, check)
+    looking.look(ids, check)
     return numbers
 
 

@@ -10,10 +10,8 @@ import numpy as np
 from nbdl.autograd import Tensor
 from nbdl.ops.reduction.sums import mean, sum
 from nbdl.ops.shape.views import broadcast_tensors
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, looking
 from nbdl.runtime.checks import check_float, check_same_dtype, check_shape
-from nbdl.runtime.cuda import memory as cuda_memory
-from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -93,8 +91,8 @@ def check_class_ids(target: Tensor, shape: tuple[int, ...]) -> None:
 
 def refuse_nan_of(total: Any, target: Any) -> None:
     """Raises ArgumentError if the loss, one number, is NaN because a target is."""
-    if type(total) is DeviceArray:
-        cuda_memory.look(total, lambda value: refuse_nan_of(value, target))
+    if looking.waits(total):
+        looking.look(total, lambda value: refuse_nan_of(value, target))
     elif total != total:
         _refuse_nan_targets(arrays.on_host(target))
 

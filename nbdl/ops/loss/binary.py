@@ -32,10 +32,8 @@ from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import max_fold, min_fold
 from nbdl.ops.reduction.sums import sum_fold
 from nbdl.ops.shape.views import broadcast_to
-from nbdl.runtime import arrays
+from nbdl.runtime import arrays, looking
 from nbdl.runtime.checks import check_same_dtype
-from nbdl.runtime.cuda import memory as cuda_memory
-from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.errors import ArgumentError
 from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import log, log1p, sigmoid, softplus
@@ -180,9 +178,9 @@ def _check_probabilities(name: str, tensor: Tensor) -> None:
         return
     line = arrays.contiguous(widened(tensor._array)).reshape(1, -1, 1)
     low, high = min_fold(line), max_fold(line)
-    if type(low) is DeviceArray:
-        cuda_memory.look(low, lambda value: _check_range(name, value.item(), 1.0))
-        cuda_memory.look(high, lambda value: _check_range(name, 0.0, value.item()))
+    if looking.waits(low):
+        looking.look(low, lambda value: _check_range(name, value.item(), 1.0))
+        looking.look(high, lambda value: _check_range(name, 0.0, value.item()))
     else:
         _check_range(name, low[0, 0], high[0, 0])
 

@@ -43,9 +43,8 @@ from nbdl.ops.loss.arguments import (
 )
 from nbdl.ops.loss.soft_cross_entropy import SoftCrossEntropyOp, from_rows, minus_log_probability, rows_of
 from nbdl.ops.reduction.fold import maximum, unsigned
-from nbdl.runtime import arrays, memory
+from nbdl.runtime import arrays, looking, memory
 from nbdl.runtime.checks import check_float, check_ids, check_number, check_same_dtype, check_shape
-from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.cuda.primitives import WARP, warp_max, warp_sum
 from nbdl.runtime.dtypes import INT64
 from nbdl.runtime.errors import ArgumentError, ShapeError
@@ -354,7 +353,7 @@ def total_of_class_losses(
     """The sum or mean of the losses, and the tally that backward needs; refuses ids that are no class."""
     y, tally = memory.empty((), losses.dtype), memory.empty(2, losses.dtype)  # type: tuple[Any, Any]
     class_loss_total(losses, target, weight, ignore, classes, mean, y.reshape(1), tally)
-    if type(tally) is DeviceArray or tally[1]:
+    if looking.waits(tally) or tally[1]:
         check_ids("target", target, classes, ignore)
     return y, tally
 

@@ -28,9 +28,8 @@ from nbdl.ops.loss.arguments import broadcast_quietly, check_pair, chosen_reduct
 from nbdl.ops.loss.pointwise import PointwiseLoss, PointwiseLossOp
 from nbdl.ops.reduction.extremes import min_fold
 from nbdl.ops.shape.views import unsqueeze
-from nbdl.runtime import arrays, placement
+from nbdl.runtime import arrays, looking, placement
 from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype
-from nbdl.runtime.cuda import memory as cuda_memory
 from nbdl.runtime.errors import ArgumentError, ShapeError
 from nbdl.runtime.jit import exact
 from nbdl.runtime.vecmath import exp, sigmoid, softplus
@@ -350,7 +349,7 @@ def gaussian_nll_loss(
         if var.ndim != input.ndim or differing not in ([], [1]):
             raise ShapeError(f"var: expected a shape that fits the input's {list(input.shape)}, got {list(var.shape)}")
     if var._array.size:
-        cuda_memory.look(min_fold(arrays.contiguous(widened(var._array)).reshape(1, -1, 1)), _check_variance)
+        looking.look(min_fold(arrays.contiguous(widened(var._array)).reshape(1, -1, 1)), _check_variance)
     variance = var + (clamp(var.detach(), min=eps) - var.detach())
     losses = 0.5 * (log(variance) + (input - target) ** 2 / variance)
     if full:

@@ -13,18 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from nbdl.runtime import philox
 from nbdl.runtime.cuda import device, memory, streams
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.cuda.driver import Arguments, Launch, slot_format
+from nbdl.runtime.draws import Draws, Word
 from nbdl.runtime.errors import DeviceError
-
-
-class Word(np.uint32):
-    """A random word that a generator gave: the number of the draw, and which of its words."""
-
-    draw = -1
-    place = -1
 
 
 class Recording:
@@ -33,18 +26,19 @@ class Recording:
     Attributes:
         used: Arrays from outside that its kernels work on; they must stay where they are.
         checks: Arrays that the CPU looks at after each run, with the checks.
+        has_run: Whether the function's kernels have run when it has been recorded.
     """
+
+    has_run = False
 
     def __init__(self) -> None:
         self._pool = memory.pool()
         self._free: dict[int, list[tuple[int, Any]]] = {}
         self._launches: list[Launch] = []
-        self._draws: list[philox.Generator] = []
-        self._words: dict[tuple[int, ...], int] = {}  # the words of each draw: its number
+        self._draws = Draws()
         self._scalars: list[tuple[int, int, int, int]] = []  # launch, slot, draw, place
         self._tables: list[tuple[DeviceArray, int]] = []  # tables of a draw's words, on the GPU
         self._graph: Any = None
-        self._is_over = False
         self.used: dict[int, DeviceArray] = {}
         self.checks: list[tuple[Any, Callable[[np.ndarray], None]]] = []
 
@@ -53,28 +47,8 @@ class Recording:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Launches, memory and random numbers go through the recording until the end of the block."""
-        give = philox.Generator.next
-
-        def marked(generator: philox.Generator) -> tuple[Any, ...]:
-            words = tuple(Word(word) for word in give(generator))
-            for place, word in enumerate(words):
-                word.draw, word.place = len(self._draws), place
-            self._words[tuple(int(word) for word in words)] = len(self._draws)
-            self._draws.append(generator)
-            return words
-
-        before = [(generator, generator.offset) for generator in {philox.default_generator}]
-        philox.Generator.next = marked  # type: ignore[method-assign,assignment]
-        try:
-            with memory.recording(self):
-                yield
-        except BaseException:
-            for generator, offset in before:
-                generator.offset = offset
-            raise
-        finally:
-            philox.Generator.next = give  # type: ignore[method-assign]
-            self._is_over = True
+        with self._draws.noting(), memory.recording(self):
+            yield
 
     def take(self, nbytes: int) -> memory.Allocation:
         """Memory for an array."""
@@ -94,6 +68,14 @@ class Recording:
         else:
             self._pool.put(address, size, stream)
 
+    def keeper(self, array: Any) -> Any:
+        """What keeps the memory of an array of this recording; None for arrays from outside."""
+        return array.allocation if type(array) is DeviceArray and array.allocation.pool is self else None
+
+    def shown(self, array: DeviceArray) -> DeviceArray:
+        """Another array on the same memory, which is no view."""
+        return DeviceArray(array._geometry, array.allocation)
+
     def refuse(self, what: str) -> None:
         """Raises: the CPU cannot wait for kernels that have not run."""
         raise DeviceError(
@@ -107,7 +89,7 @@ class Recording:
 
     def table(self, argument: np.ndarray) -> DeviceArray:
         """A table of the CPU that a kernel reads: a constant, or the words of a draw, which each run replaces."""
-        draw = self._words.get(tuple(argument.tolist())) if argument.dtype == np.uint32 and argument.ndim == 1 else None
+        draw = self._draws.number_of(argument)
         if draw is None:
             return memory.constant(argument)
         with memory.recording(None):
@@ -129,7 +111,10 @@ class Recording:
     # -- afterwards
 
     def run(self, first: bool) -> None:
-        """Gives the current stream all launches; the first time with the random numbers that were drawn."""
+        """Gives the current stream all launches; the first time with the random numbers that were drawn.
+
+        Then come the checks, which wait for them.
+        """
         if self._graph is None:
             self._graph = device.driver().new_graph(self._launches) if self._launches else _Nothing()
         if not first:
@@ -137,9 +122,10 @@ class Recording:
         stream = streams.current()
         streams.join(stream)
         self._graph.run(stream.handle)
+        self._look()
 
     def _draw_again(self) -> None:
-        words = [generator.next() for generator in self._draws]
+        words = self._draws.again()
         changed: dict[int, Arguments] = {}
         for number, slot, draw, place in self._scalars:
             arguments = self._launches[number].arguments
@@ -150,7 +136,7 @@ class Recording:
         for table, draw in self._tables:
             memory.copy_in(table, np.array(words[draw], np.uint32))
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Shows the checks what the last run has left. Waits for it, if there are any."""
         for array, check in self.checks:
             check(memory.to_host(array))

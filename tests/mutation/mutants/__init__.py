@@ -11,6 +11,7 @@ from tests.mutation.mutants.decoding import DECODING
 from tests.mutation.mutants.elementwise import ACTIVATIONS, ELEMENTWISE
 from tests.mutation.mutants.fused import FUSED
 from tests.mutation.mutants.gan import ADVERSARIAL
+from tests.mutation.mutants.graphs import GRAPHS
 from tests.mutation.mutants.indexing import INDEXING
 from tests.mutation.mutants.layers import OTHERS
 from tests.mutation.mutants.losses import LOSSES, SOFTMAX
@@ -53,4 +54,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *OPTIMIZERS,
     *ADVERSARIAL,
     *COSTS,
+    *GRAPHS,
 )
