@@ -26,17 +26,18 @@ def _widths(case: str) -> list[int]:
     return [int(width) for width in case.split(",")[0].split()[1].split("-")]
 
 
-def _layers(nn: Any, widths: list[int], activation: Callable[[], Any]) -> Any:
-    layers = []
+def layers(nn: Any, widths: list[int], activation: Callable[[], Any]) -> Any:
+    """A perceptron of these widths."""
+    hidden = []
     for fan_in, fan_out in pairwise(widths[:-1]):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
-    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+        hidden += [nn.Linear(fan_in, fan_out), activation()]
+    return nn.Sequential(*hidden, nn.Linear(widths[-2], widths[-1]))
 
 
 def _round(case: str, library: Any, real: Any, loss: Any, adam: Callable[[Any], Any]) -> Callable[[], None]:
     nn, widths = library.nn, _widths(case)
-    generator = _layers(nn, widths, nn.ReLU)
-    discriminator = _layers(nn, [*widths[:0:-1], 1], lambda: nn.LeakyReLU(0.2))
+    generator = layers(nn, widths, nn.ReLU)
+    discriminator = layers(nn, [*widths[:0:-1], 1], lambda: nn.LeakyReLU(0.2))
     generator_adam, discriminator_adam = adam(generator.parameters()), adam(discriminator.parameters())
     ones, zeros = library.ones(BATCH, 1), library.zeros(BATCH, 1)
 

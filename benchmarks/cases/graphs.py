@@ -6,16 +6,20 @@ discriminator's update lies between them; PyTorch's round runs it once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from benchmarks.cases.gan import layers
 
 MODELS = (
     "perceptron 2-32-32-1, batch 16, SGD",
     "perceptron 784-256-10, batch 64, AdamW",
     "LSTM 28-128, 28 steps, batch 64, Adam",
     "GAN ring 2-128-128-2, batch 64, Adam",
+    "GAN digits 32-256-256-64, batch 64, Adam",
 )
 CASES = tuple(f"{model}; {rival}" for model in MODELS for rival in ("eager", "compiled"))
 
@@ -76,16 +80,14 @@ def _step(fast: Any, model: Any, loss_of: Any, update: Any, x: Any, y: Any) -> C
     return step
 
 
-def _game(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
+def _game(widths: list[int], library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
     nn, is_nbdl = library.nn, library.__name__ == "nbdl"
-    generator = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-    judge = nn.Sequential(
-        nn.Linear(2, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1)
-    )
+    generator = layers(nn, widths, nn.ReLU)
+    judge = layers(nn, [*widths[:0:-1], 1], lambda: nn.LeakyReLU(0.2))
     own, its = (optim.Adam(model.parameters(), lr=2e-4, betas=(0.5, 0.999), **fused) for model in (generator, judge))
     (run, generator), (_, judge) = fast(generator), fast(judge)
     loss_of = functional.binary_cross_entropy_with_logits
-    ones, zeros, real = library.ones(BATCH, 1), library.zeros(BATCH, 1), library.randn(BATCH, 2)
+    ones, zeros, real = library.ones(BATCH, 1), library.zeros(BATCH, 1), library.randn(BATCH, widths[-1])
 
     def judging(fake: Any) -> None:
         (loss_of(judge(real), ones) + loss_of(judge(fake), zeros)).backward()
@@ -101,7 +103,7 @@ def _game(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -
     judging_noise, deceiving = run(judging_noise), run(deceiving)
 
     def two_graphs() -> None:
-        noise = library.randn(BATCH, 2)
+        noise = library.randn(BATCH, widths[0])
         its.zero_grad()
         judging_noise(noise)
         its.step()
@@ -110,7 +112,7 @@ def _game(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -
         own.step()
 
     def one_round() -> None:
-        fake = generator(library.randn(BATCH, 2))
+        fake = generator(library.randn(BATCH, widths[0]))
         its.zero_grad()
         judging(fake.detach())
         its.step()
@@ -121,7 +123,16 @@ def _game(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -
     return two_graphs if is_nbdl else one_round
 
 
-_BUILDERS = dict(zip(MODELS, (_regression, _perceptron, _recurrent, _game), strict=True))
+_BUILDERS = dict(
+    zip(
+        MODELS,
+        (
+            *(_regression, _perceptron, _recurrent),
+            *(functools.partial(_game, widths) for widths in ([2, 128, 128, 2], [32, 256, 256, 64])),
+        ),
+        strict=True,
+    )
+)
 
 
 def nbdl_step(case: str) -> Callable[[], Any]:
