@@ -244,9 +244,38 @@ def clipping(x):
     optim.clip_grad_norm_([WEIGHT], 1.0)
 
 
-def stepping(x):
+UPDATE = optim.SGD([WEIGHT], lr=0.1)
+
+
+def closing(x):
+    UPDATE.step(lambda: (WEIGHT * x).sum().backward())
+
+
+def scheduling(schedule, *metrics):
+    def scheduled(x):
+        schedule.step(*metrics)
+        return x + 1
+
+    return scheduled
+
+
+def zeroing(x):
+    UPDATE.zero_grad(set_to_none=False)
+    return x + 1
+
+
+def setting(x):
+    WEIGHT.grad = x * 2
+    return x + 1
+
+
+def reading(x):
+    return x + WEIGHT.grad
+
+
+def adding_up(x):
     (WEIGHT * x).sum().backward()
-    optim.SGD([WEIGHT], lr=0.1).step()
+    UPDATE.step()
 
 
 @pytest.mark.parametrize(
@@ -260,15 +289,211 @@ def stepping(x):
         (lambda x: x[x > 0], "a value that Python looks at"),
         (lambda x: nbdl.allclose(x, x) and x, "a value that Python looks at"),
         (clipping, "a table of addresses"),
-        (stepping, "an optimizer's step"),
+        (closing, r"step\(closure\)"),
+        (scheduling(optim.lr_scheduler.StepLR(UPDATE, 1)), "a schedule's step"),
+        (scheduling(optim.lr_scheduler.ReduceLROnPlateau(UPDATE), 1.0), "a schedule's step"),
+        (scheduling(optim.lr_scheduler.CosineAnnealingWarmRestarts(UPDATE, 2)), "a schedule's step"),
+        (zeroing, "set_to_none=False"),
+        (setting, "a gradient that Python sets"),
+        (reading, "a gradient from before the call"),
+        (adding_up, r"let the function begin with zero_grad\(\)"),
         (lambda x: x.sum().item, "got builtin_function_or_method|got method"),
     ],
 )
 def test_what_a_graph_cannot_repeat_is_refused(function, what):
+    WEIGHT.grad = nbdl.tensor([1.0, 2.0])
     with pytest.raises(nbdl.RecordingError, match=what):
         nbdl.graph(function)(nbdl.tensor([1.0, 2.0]))
     assert nbdl.tensor([3.0]).item() == 3.0  # and all is as it was
     WEIGHT.grad = None
+
+
+def trained(function_of, with_graph, rate_of=lambda number: 0.05, steps=8):
+    """Losses, weights, gradients and moments of a few whole steps."""
+    model = make_model()
+    update = optim.AdamW(model.parameters(), lr=0.05, amsgrad=True)
+    step = function_of(model, update)
+    run, outcomes = nbdl.graph(step) if with_graph else step, []
+    for number, (x, y) in enumerate(BATCHES[:steps]):
+        update.param_groups[0]["lr"] = rate_of(number)
+        loss = run(nbdl.tensor(x), nbdl.tensor(y))
+        gradients = [None if p.grad is None else p.grad.tolist() for p in model.parameters()]
+        outcomes.append((loss.tolist(), [value.tolist() for value in model.state_dict().values()], gradients))
+    moments = [{name: value.tolist() for name, value in state.items()} for state in update.state.values()]
+    return outcomes, moments, run
+
+
+def whole(model, update):
+    def step(x, y):
+        update.zero_grad()
+        loss = ops.cross_entropy(model(x), y)
+        loss.backward()
+        update.step()
+        return loss
+
+    return step
+
+
+def twice(model, update):
+    """Two updates a call, the second by the sum of two passes; at the end no gradients."""
+
+    def step(x, y):
+        model.zero_grad()
+        ops.cross_entropy(model(x), y).backward()
+        update.step()
+        for parameter in model.parameters():
+            parameter.grad = None
+        for part in (x, x * 0.5):
+            loss = ops.cross_entropy(model(part), y)
+            loss.backward()
+        update.step()
+        update.zero_grad()
+        return loss
+
+    return step
+
+
+def using_gradients(model, update):
+    """A step by gradients that the function itself has scaled, and reads."""
+
+    def step(x, y):
+        update.zero_grad()
+        loss = ops.cross_entropy(model(x), y)
+        loss.backward()
+        norm = 0.0
+        for parameter in model.parameters():
+            parameter.grad.mul_(0.5)
+            norm = norm + (parameter.grad**2).sum()
+        update.step()
+        return norm
+
+    return step
+
+
+def half_of_the_weights(model, update):
+    """The others keep their gradients, which are none."""
+
+    def step(x, y):
+        update.zero_grad()
+        loss = ops.cross_entropy(model[4](model[:2](x).detach()), y)
+        loss.backward()
+        update.step()
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("function_of", [whole, twice, using_gradients, half_of_the_weights])
+def test_updates_are_part_of_a_graph(function_of):
+    """Each with the rate and the count of its step."""
+
+    def rate(number):
+        return 0.05 * 0.8**number
+
+    outcomes, moments, run = trained(function_of, True, rate)
+    assert run.recordings == 1
+    assert (outcomes, moments) == trained(function_of, False, rate)[:2]
+
+
+def test_two_players_in_one_graph():
+    """Gradients go through what was generated before the other player's update."""
+
+    def play(with_graph):
+        nbdl.manual_seed(0)
+        generator, judge = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1))
+        its, own = optim.Adam(judge.parameters(), lr=0.01), optim.SGD(generator.parameters(), lr=0.01, momentum=0.9)
+
+        def game(real):
+            fake = generator(nbdl.randn(4, 2))
+            its.zero_grad()
+            loss = ops.softplus(judge(fake.detach())).mean() + ops.softplus(-judge(real)).mean()
+            loss.backward()
+            its.step()
+            own.zero_grad()
+            ops.softplus(-judge(fake)).mean().backward()
+            own.step()
+            return loss
+
+        run = nbdl.graph(game) if with_graph else game
+        losses = [run(nbdl.tensor(x[:4, :2])).item() for x, _ in BATCHES]
+        parameters = [*generator.parameters(), *judge.parameters()]
+        return losses, [(value.tolist(), value.grad.tolist()) for value in parameters], run
+
+    graphed = play(True)
+    assert graphed[2].recordings == 1
+    assert graphed[:2] == play(False)[:2]
+
+
+def test_gradients_that_were_there_before_an_update_are_no_wrong_answer():
+    """The function does not drop them: without any it is repeated, with some it is refused."""
+    weight = nn.Parameter(nbdl.ones(2))
+    update = optim.SGD([weight], lr=1.0)
+
+    def step(x):
+        (weight * x).sum().backward()
+        update.step()
+
+    run = nbdl.graph(step)
+    for number in range(5):
+        run(nbdl.ones(2))
+        assert weight.tolist() == [-number] * 2
+        weight.grad = None
+    assert run.recordings == 1
+    run(nbdl.ones(2))
+    with pytest.raises(nbdl.RecordingError, match="let the function begin with zero_grad"):
+        run(nbdl.ones(2))
+
+
+def test_an_update_that_comes_before_the_pass_is_refused():
+    """Its gradients are those of the call before."""
+    weight = nn.Parameter(nbdl.ones(2))
+    update = optim.SGD([weight], lr=1.0)
+
+    def step(x):
+        update.step()
+        update.zero_grad()
+        (weight * x).sum().backward()
+
+    run = nbdl.graph(step)
+    run(nbdl.ones(2))
+    for _ in range(3):
+        with pytest.raises(nbdl.RecordingError, match="let the function begin with zero_grad"):
+            run(nbdl.ones(2))
+
+
+def test_a_gradient_of_one_graph_serves_another():
+    weight = nn.Parameter(nbdl.ones(2))
+
+    def pass_back(x):
+        (weight * x).sum().backward()
+
+    run = nbdl.graph(pass_back)
+    for number in range(3):
+        weight.grad = None
+        run(nbdl.full((2,), float(number)))
+    kept, weight.grad = weight.grad, None
+    scale = nbdl.graph(lambda x: x * kept)
+    for number in range(5):
+        assert scale(nbdl.ones(2)).tolist() == [2.0, 2.0]
+        weight.grad = None
+        run(nbdl.full((2,), 10.0 + number))
+    assert scale.recordings == 1
+
+
+def test_a_gradient_that_somebody_keeps_outlives_the_next_update():
+    weight = nn.Parameter(nbdl.ones(2))
+    update = optim.SGD([weight], lr=1.0)
+
+    def step(x):
+        update.zero_grad()
+        (weight * x).sum().backward()
+        update.step()
+
+    run, kept = nbdl.graph(step), []
+    for number in range(8):
+        run(nbdl.full((2,), float(number)))
+        kept.append(weight.grad)
+    assert [gradient.tolist() for gradient in kept] == [[float(number)] * 2 for number in range(8)]
 
 
 def test_what_python_works_out_anew_in_each_run_is_refused():
@@ -387,7 +612,7 @@ def test_other_threads_go_on_while_a_function_is_recorded():
     counts, thread = [], threading.Thread(target=busy)
     thread.start()
     try:
-        for number in range(30):
+        for number in range(100):
             check(number)
     finally:
         stop.set()

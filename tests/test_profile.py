@@ -147,6 +147,7 @@ def test_every_operation_is_counted_or_moves_numbers():
         f"{op.__module__}.{op.__name__}"
         for op in subclasses(Op)
         if op.__module__.startswith("nbdl.ops.")
+        and op.__module__ != "nbdl.ops.mixed"  # made on demand, of one of the others, for float16
         and work.rule_of(op) is work._nothing
         and not set(op.__module__.split(".")) & set(MOVES.split())
     }

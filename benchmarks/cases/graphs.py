@@ -1,7 +1,6 @@
 """Training steps with `nbdl.graph`, beside PyTorch as written (eager), and beside models after torch.compile.
 
-Each case has the work of a topic above. In the GAN's two graphs the generator runs twice a round, because the
-discriminator's update lies between them; PyTorch's round runs it once.
+Each case has the work of a topic above, updates by the optimizers included.
 """
 
 from __future__ import annotations
@@ -26,22 +25,19 @@ CASES = tuple(f"{model}; {rival}" for model in MODELS for rival in ("eager", "co
 BATCH = 64
 
 
-def _regression(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
-    nn = library.nn
-    model = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+def _regression(library: Any, functional: Any, optim: Any, compiled: Any, **fused: bool) -> Callable[..., Any]:
+    model = compiled(layers(library.nn, [2, 32, 32, 1], library.nn.Tanh))
     update = optim.SGD(model.parameters(), lr=0.1, **fused)
-    x, y = library.randn(16, 2), library.randn(16, 1)
-    return _step(fast, model, functional.mse_loss, update, x, y)
+    return _step(model, functional.mse_loss, update, library.randn(16, 2), library.randn(16, 1))
 
 
-def _perceptron(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
-    nn = library.nn
-    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+def _perceptron(library: Any, functional: Any, optim: Any, compiled: Any, **fused: bool) -> Callable[..., Any]:
+    model = compiled(layers(library.nn, [784, 256, 10], library.nn.ReLU))
     update = optim.AdamW(model.parameters(), lr=1e-3, **fused)
-    return _step(fast, model, functional.cross_entropy, update, library.randn(BATCH, 784), _classes(library))
+    return _step(model, functional.cross_entropy, update, library.randn(BATCH, 784), _classes(library))
 
 
-def _recurrent(library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
+def _recurrent(library: Any, functional: Any, optim: Any, compiled: Any, **fused: bool) -> Callable[..., Any]:
     nn = library.nn
 
     class Reader(nn.Module):  # type: ignore[misc,name-defined]
@@ -52,94 +48,59 @@ def _recurrent(library: Any, functional: Any, optim: Any, fast: Any, **fused: bo
         def forward(self, x: Any) -> Any:
             return self.head(self.lstm(x)[0][:, -1])
 
-    model = Reader()
+    model = compiled(Reader())
     update = optim.Adam(model.parameters(), lr=1e-3, **fused)
-    return _step(fast, model, functional.cross_entropy, update, library.randn(BATCH, 28, 28), _classes(library))
+    return _step(model, functional.cross_entropy, update, library.randn(BATCH, 28, 28), _classes(library))
 
 
 def _classes(library: Any) -> Any:
     return library.from_numpy(np.random.default_rng(0).integers(0, 10, BATCH))
 
 
-def _step(fast: Any, model: Any, loss_of: Any, update: Any, x: Any, y: Any) -> Callable[[], Any]:
-    run, model = fast(model)
-
-    def passes(x: Any, y: Any) -> Any:
-        loss = loss_of(model(x), y)
-        loss.backward()
-        return loss
-
-    passes = run(passes)
-
+def _step(model: Any, loss_of: Any, update: Any, x: Any, y: Any) -> Callable[..., Any]:
     def step() -> Any:
         update.zero_grad()
-        loss = passes(x, y)
+        loss = loss_of(model(x), y)
+        loss.backward()
         update.step()
         return loss
 
     return step
 
 
-def _game(widths: list[int], library: Any, functional: Any, optim: Any, fast: Any, **fused: bool) -> Callable[[], Any]:
-    nn, is_nbdl = library.nn, library.__name__ == "nbdl"
-    generator = layers(nn, widths, nn.ReLU)
-    judge = layers(nn, [*widths[:0:-1], 1], lambda: nn.LeakyReLU(0.2))
+def _game(
+    widths: list[int], library: Any, functional: Any, optim: Any, compiled: Any, **fused: bool
+) -> Callable[..., Any]:
+    nn, loss_of = library.nn, functional.binary_cross_entropy_with_logits
+    generator = compiled(layers(nn, widths, nn.ReLU))
+    judge = compiled(layers(nn, [*widths[:0:-1], 1], lambda: nn.LeakyReLU(0.2)))
     own, its = (optim.Adam(model.parameters(), lr=2e-4, betas=(0.5, 0.999), **fused) for model in (generator, judge))
-    (run, generator), (_, judge) = fast(generator), fast(judge)
-    loss_of = functional.binary_cross_entropy_with_logits
     ones, zeros, real = library.ones(BATCH, 1), library.zeros(BATCH, 1), library.randn(BATCH, widths[-1])
 
-    def judging(fake: Any) -> None:
-        (loss_of(judge(real), ones) + loss_of(judge(fake), zeros)).backward()
-
-    def judging_noise(noise: Any) -> None:
-        with library.no_grad():
-            fake = generator(noise)
-        judging(fake)
-
-    def deceiving(noise: Any) -> None:
-        loss_of(judge(generator(noise)), ones).backward()
-
-    judging_noise, deceiving = run(judging_noise), run(deceiving)
-
-    def two_graphs() -> None:
-        noise = library.randn(BATCH, widths[0])
-        its.zero_grad()
-        judging_noise(noise)
-        its.step()
-        own.zero_grad()
-        deceiving(noise)
-        own.step()
-
-    def one_round() -> None:
+    def round_of_both() -> None:
         fake = generator(library.randn(BATCH, widths[0]))
         its.zero_grad()
-        judging(fake.detach())
+        (loss_of(judge(real), ones) + loss_of(judge(fake.detach()), zeros)).backward()
         its.step()
         own.zero_grad()
         loss_of(judge(fake), ones).backward()
         own.step()
 
-    return two_graphs if is_nbdl else one_round
+    return round_of_both
 
 
-_BUILDERS = dict(
-    zip(
-        MODELS,
-        (
-            *(_regression, _perceptron, _recurrent),
-            *(functools.partial(_game, widths) for widths in ([2, 128, 128, 2], [32, 256, 256, 64])),
-        ),
-        strict=True,
-    )
+_BUILDERS = (
+    *(_regression, _perceptron, _recurrent),
+    *(functools.partial(_game, widths) for widths in ([2, 128, 128, 2], [32, 256, 256, 64])),
 )
+_OF = dict(zip(MODELS, _BUILDERS, strict=True))
 
 
 def nbdl_step(case: str) -> Callable[[], Any]:
     import nbdl
     from nbdl import ops, optim
 
-    return _BUILDERS[case.split("; ")[0]](nbdl, ops, optim, lambda model: (nbdl.graph, model))
+    return nbdl.graph(_OF[case.split("; ")[0]](nbdl, ops, optim, lambda model: model))
 
 
 def torch_step(case: str) -> Callable[[], Any]:
@@ -148,5 +109,4 @@ def torch_step(case: str) -> Callable[[], Any]:
 
     model, rival = case.split("; ")
     compiled = torch.compile if rival == "compiled" else (lambda model: model)
-    fast = lambda model: (lambda passes: passes, compiled(model))  # noqa: E731
-    return _BUILDERS[model](torch, functional, torch.optim, fast, fused=True)
+    return _OF[model](torch, functional, torch.optim, compiled, fused=True)

@@ -34,19 +34,22 @@ class graph:
     again. Each run draws new random numbers, as the function itself would. Gradients arrive in `.grad` as they do
     without a graph.
 
+    On the CPU `zero_grad()` and an optimizer's `step()` may be part of the function: each run calls them, with the
+    learning rate and the step count of then. On a GPU they come before and after it.
+
     Args:
         function: Takes tensors of one device and hashable values, works on tensors of that device alone, and returns a
-            tensor, None, or a tuple of them. It runs forward and backward passes on copies of its arguments; an
-            optimizer's step, one launch, comes after. What it does besides kernels, printing say, is not repeated;
-            numbers from elsewhere than its arguments stay what they were.
+            tensor, None, or a tuple of them. It runs forward and backward passes on copies of its arguments. What else
+            it does besides kernels, printing say, is not repeated; numbers from elsewhere than its arguments stay what
+            they were.
 
     What a call returns are the function's results, detached: copies, which the next call does not overwrite. The
     memory of all that the function computes stays with the graph until `reset()`.
 
     Raises:
-        RecordingError: The function reads values (`item()`, `if loss > 1:`), copies between devices, clips gradients
-            or steps an optimizer, returns something other than tensors, or passes other numbers to its kernels from run
-            to run.
+        RecordingError: The function reads values (`item()`, `if loss > 1:`), copies between devices, clips gradients,
+            steps a schedule, updates by gradients from before the call, returns something other than tensors, or passes
+            other numbers to its kernels from run to run.
         ArgumentError: An argument has a graph of its own; detach() it.
         DeviceError: The arguments lie on several devices.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from nbdl.autograd import Tensor, wrap
-from nbdl.profiling.seams import of_this_thread, watching
+from nbdl.graphs.gradients import Gradients
+from nbdl.profiling.seams import Wrapper, watching
 from nbdl.runtime import arrays
 from nbdl.runtime.errors import RecordingError
 
@@ -35,47 +35,42 @@ class Captured:
     ) -> None:
         self._tensors: dict[int, tuple[Tensor, Any, bool]] = {}
         self._modules: dict[int, tuple[Any, bool]] = {}
-        self._before: dict[int, tuple[Tensor, Tensor | None]] = {}
         self._inputs = [_own(argument) if isinstance(argument, Tensor) else argument for argument in arguments]
         own = [value._array for value in self._inputs if isinstance(value, Tensor)]
         self.recording = new_recording(own)
+        self._gradients = Gradients(self.recording, self._repeat)
         try:
             with (
                 self.recording.running(),
                 watching(
-                    operation=of_this_thread(self._noting_tensors({id(array) for array in own})),
-                    layer=of_this_thread(self._noting_modules),
-                    update=of_this_thread(_refuse_update),
-                    leaf=of_this_thread(self._noting_leaves),
+                    operation=_while_recording(self._noting_tensors({id(array) for array in own})),
+                    layer=_while_recording(self._noting_modules),
+                    update=_while_recording(self._gradients.noting_updates),
+                    leaf=_while_recording(self._gradients.noting_leaves),
+                    reset=_while_recording(self._gradients.noting_resets),
+                    held=self._watching_property,
                 ),
             ):
                 now.is_recording = True
                 result = function(*self._inputs)
         finally:
             now.is_recording = False
-            gradients = [(leaf, leaf._grad) for leaf, _ in self._before.values()]
-            for leaf, gradient in self._before.values():
-                leaf._grad = gradient
-            self._before.clear()  # what it holds, nobody could free
+            self._gradients.finish()
         self._is_tuple = isinstance(result, (tuple, list))
         self._results = [self._shown(_array_of(value)) for value in (result if self._is_tuple else (result,))]
-        places = {id(value): number for number, value in enumerate(self._inputs) if isinstance(value, Tensor)}
-        self._gradients = [
-            _Gradient(places.get(id(leaf), leaf), self._shown(gradient._array), self.recording.keeper(gradient._array))
-            for leaf, gradient in gradients
-            if gradient is not None
-        ]
-        for ours in self._gradients:
-            ours.references += self._arrays_on(ours.keeper)
+        self._gradients.show(self._inputs, self._results)
+
+    def _repeat(self, what: str, owner: Any, function: Callable[[], None]) -> None:
+        """Calls a function of Python, now and at this place of every run."""
+        now.is_recording = False
+        try:
+            self.recording.repeat(what, owner, function)
+        finally:
+            now.is_recording = True
 
     def _shown(self, array: Any) -> Any:
         """An array on the same memory, which only this object knows."""
         return array if self.recording.keeper(array) is None else self.recording.shown(array)
-
-    def _arrays_on(self, keeper: Any) -> int:
-        """How many arrays this object has on a piece of memory."""
-        known = [*self._results, *[gradient.array for gradient in self._gradients]]
-        return sum([self.recording.keeper(array) is keeper for array in known])
 
     def _noting_tensors(self, own: set[int]) -> Any:
         """Notes the tensors from outside that operations work on."""
@@ -100,16 +95,10 @@ class Captured:
 
         return noting
 
-    def _noting_leaves(self, store: Any) -> Any:
-        """Lets gradients start anew, and notes whose they are."""
-
-        def noting(leaf: Tensor, array: Any, foreign: set[int]) -> None:
-            if id(leaf) not in self._before:
-                self._before[id(leaf)] = (leaf, leaf._grad)
-                leaf._grad = None
-            store(leaf, array, foreign)
-
-        return noting
+    def _watching_property(self, grad: Any) -> property:
+        """Notes who reads and sets `.grad`."""
+        reading = _while_recording(self._gradients.noting_reads)(grad.fget)
+        return property(reading, _while_recording(self._gradients.noting_writes)(grad.fset))
 
     def holds(self) -> bool:
         """Whether all that was recorded from is still as it was, and nobody keeps a gradient of an earlier run."""
@@ -119,62 +108,31 @@ class Captured:
         for module, training in self._modules.values():
             if module.training != training:
                 return False
-        return not any([gradient.is_kept(self.recording) for gradient in self._gradients])
+        return self._gradients.hold()
 
     def run(self, arguments: tuple[Any, ...], first: bool) -> Any:
         """One run with these arguments; the first is the one that was recorded."""
         for own, argument in zip(self._inputs, arguments, strict=True):
             if isinstance(own, Tensor) and not (first and self.recording.has_run):
                 arrays.copy_into(own._array, argument._array)
-        earlier = [gradient.before(arguments, self.recording) for gradient in self._gradients]
-        self.recording.run(first)
-        for gradient, (leaf, kept) in zip(self._gradients, earlier, strict=True):
-            gradient.give(leaf, kept, self.recording)
+        with self._gradients.running(arguments):
+            self.recording.run(first)
         results = tuple([None if array is None else wrap(arrays.copied(array)) for array in self._results])
         return results if self._is_tuple else results[0]
 
 
-class _Gradient:
-    """The gradient of a leaf, in memory of a recording.
+def _while_recording(wrapper: Wrapper) -> Wrapper:
+    """The wrapper for what this thread calls while it records; what others call meanwhile goes the usual way."""
 
-    Args:
-        leaf: The leaf; the number of an argument for one that is the function's own.
-        array: The gradient, which every run writes anew.
-        keeper: The object that lives as long as an array shows that memory.
+    def both(usual: Any) -> Any:
+        noting = wrapper(usual)
 
-    Attributes:
-        references: How many references to the keeper are the recording's.
-    """
+        def chosen(*arguments: Any, **options: Any) -> Any:
+            return (noting if now.is_recording else usual)(*arguments, **options)
 
-    def __init__(self, leaf: Any, array: Any, keeper: Any) -> None:
-        self._leaf, self.array, self.keeper = leaf, array, keeper
-        self.references = sys.getrefcount(object()) + 1
+        return chosen
 
-    def is_kept(self, recording: Any) -> bool:
-        """Whether somebody besides its leaf has the gradient of an earlier run."""
-        if type(self._leaf) is int:
-            return False  # an argument gets a copy
-        gradient = self._leaf._grad
-        of_leaf = gradient is not None and recording.keeper(gradient._array) is self.keeper
-        return sys.getrefcount(self.keeper) > self.references + of_leaf
-
-    def before(self, arguments: tuple[Any, ...], recording: Any) -> tuple[Tensor, Any]:
-        """The leaf, and a copy of its gradient if that lies where the next one will."""
-        leaf = arguments[self._leaf] if type(self._leaf) is int else self._leaf
-        is_ours = leaf._grad is not None and recording.keeper(leaf._grad._array) is self.keeper
-        return leaf, arrays.copied(leaf._grad._array) if is_ours else None
-
-    def give(self, leaf: Tensor, kept: Any, recording: Any) -> None:
-        """Adds the gradient of a run to the leaf's `.grad`, as backward does."""
-        if leaf._grad is None:
-            of_argument = type(self._leaf) is int  # which is another tensor in each call
-            leaf._grad = wrap(arrays.copied(self.array) if of_argument else recording.shown(self.array))
-            return
-        leaf._grad._version[0] += 1
-        if kept is not None:
-            arrays.add_to(self.array, kept)
-        else:
-            arrays.add_to(leaf._grad._array, self.array)
+    return both
 
 
 def _own(argument: Tensor) -> Tensor:
@@ -193,13 +151,3 @@ def _array_of(result: Any) -> Any:
             "repeated"
         )
     return result._array
-
-
-def _refuse_update(_: Any) -> Any:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise RecordingError(
-            "an optimizer's step cannot be part of a graph: its numbers change from step to step. Call it after "
-            "the graph; it is one launch"
-        )
-
-    return refuse

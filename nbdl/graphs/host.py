@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbdl.profiling.seams import of_this_thread, watching
+from nbdl.profiling.seams import watching
 from nbdl.runtime import arrays, jit, looking, memory
 from nbdl.runtime.addresses import address_of
 from nbdl.runtime.draws import Draws, Word
@@ -131,8 +131,8 @@ class HostRecording:
             with (
                 self._draws.noting(),
                 watching(
-                    kernel=of_this_thread(lambda _: self._launch),
-                    allocation=of_this_thread(lambda _: self._empty),
+                    kernel=lambda before: self._if_recording(self._launch, before),
+                    allocation=lambda empty: self._if_recording(self._empty, empty),
                     reading=self._refuse_reading,
                 ),
             ):
@@ -141,13 +141,24 @@ class HostRecording:
             looking.now.recorder = None
             arrays.on_host = on_host
 
-    def keeper(self, array: Any) -> Any:
-        """What keeps the memory of an array of a recording; None for arrays from outside."""
-        return _block_of(array)
+    def repeat(self, what: str, owner: Any, function: Callable[[], None]) -> None:
+        """Calls a function of Python now, and at this place of every run."""
+        looking.now.recorder = None
+        try:
+            function()
+        finally:
+            looking.now.recorder = self
+        self._steps.append((function, ()))
+        self._described.append((what, {"of": id(owner)}))
+
+    def keeper(self, array: Any) -> _Block | None:
+        """The block that keeps the memory of an array of this recording; None for arrays from outside."""
+        base = arrays.owner(array).base if isinstance(array, np.ndarray) else None
+        return base if type(base) is _Block and base.place[0] is self._free else None
 
     def shown(self, array: np.ndarray) -> np.ndarray:
         """Another array on the same memory, which is no view."""
-        block: Any = _block_of(array)
+        block: Any = self.keeper(array)
         return np.ndarray(array.shape, array.dtype, block, address_of(array) - address_of(block), array.strides)
 
     def look(self, array: np.ndarray, check: Callable[[np.ndarray], None]) -> None:
@@ -157,14 +168,14 @@ class HostRecording:
             check(array)
         finally:
             looking.now.recorder = self
-        self._steps.append((check, (_without_owner(array),)))
+        self._steps.append((check, (self._without_keeper(array),)))
         self._described.append(("check", {"values": self._describe(array)}))
 
     def number(self, array: np.ndarray, value: Any) -> Any:
         """The element of an array, marked: every run reads it at this place, and passes on what it finds."""
         cell = _Cell(len(self._cells))
         self._cells.append(cell)
-        self._steps.append((cell.read, (_without_owner(array.reshape(())),)))
+        self._steps.append((cell.read, (self._without_keeper(array.reshape(())),)))
         self._described.append(("number", {"of": self._describe(array)}))
         kind = _MARKED.get(value.dtype)
         if kind is None:
@@ -173,6 +184,17 @@ class HostRecording:
         marked.cell = cell
         return marked
 
+    def _without_keeper(self, array: Any) -> Any:
+        """An array on the same memory that does not keep its block from being used again; anything else as it is."""
+        block = self.keeper(array)
+        if block is None:
+            return array
+        _, buffer, offset = block.place
+        start = offset + address_of(array) - address_of(block)
+        bare = np.ndarray(array.shape, array.dtype, buffer, start, array.strides)
+        bare.flags.writeable = array.flags.writeable
+        return bare
+
     def refuse(self, what: str) -> NoReturn:
         """Raises: a run would not have it."""
         raise RecordingError(
@@ -180,13 +202,18 @@ class HostRecording:
             "outside of the function that is recorded"
         )
 
-    def _unless_recording(self, function: Callable[..., Any], what: str) -> Callable[..., Any]:
-        def refusing(*arguments: Any, **options: Any) -> Any:
-            if looking.now.recorder is self:
-                self.refuse(what)
-            return function(*arguments, **options)
+    def _if_recording(self, function: Callable[..., Any], otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+        """Other threads, and what is called as it is in every run, go the usual way."""
 
-        return refusing
+        def chosen(*arguments: Any, **options: Any) -> Any:
+            if looking.now.recorder is self:
+                return function(*arguments, **options)
+            return NotImplemented if otherwise is None else otherwise(*arguments, **options)
+
+        return chosen
+
+    def _unless_recording(self, function: Callable[..., Any], what: str) -> Callable[..., Any]:
+        return self._if_recording(lambda *_, **__: self.refuse(what), function)
 
     def _refuse_reading(self, method: Callable[..., Any]) -> Callable[..., Any]:
         return self._unless_recording(method, f"a value that Python reads ({method.__name__}())")
@@ -208,8 +235,8 @@ class HostRecording:
         """Runs a kernel and writes the launch down."""
         names = kernel.cpu.py_func.__code__.co_varnames
         if _ADDRESSES in names[: len(arguments)]:
-            self.refuse(f"{kernel.name}, a kernel on a table of addresses (clipping, an optimizer's step),")
-        blocks = [block for block in map(_block_of, arguments) if block is not None]
+            self.refuse(f"{kernel.name}, a kernel on a table of addresses (clipping, averages of weights),")
+        blocks = [block for block in map(self.keeper, arguments) if block is not None]
         if not all(block.is_as_noted() for block in blocks):
             self.refuse(f"what Python writes to an array that the kernel {kernel.name} reads")
         described = dict(zip(names, map(self._describe, arguments), strict=False))
@@ -230,7 +257,7 @@ class HostRecording:
             for index, member in enumerate(inner):
                 if (cell := self._cell_of(member)) is not None:
                     places.append((position, index if inner is value else None, cell))
-        bare = tuple([_without_owner(value) for value in arguments])
+        bare = tuple([self._without_keeper(value) for value in arguments])
         self._steps.append((_call_with, (compiled, bare, places)) if places else (compiled, bare))
 
     def _cell_of(self, value: Any) -> _Cell | None:
@@ -251,7 +278,7 @@ class HostRecording:
                 self.refuse("work on a GPU among work on the CPU")
             return value
         layout = value.shape, value.strides, value.dtype, value.flags.writeable
-        block, root = _block_of(value), arrays.owner(value)
+        block, root = self.keeper(value), arrays.owner(value)
         if block is not None:
             return _Array(("own", block.number, address_of(value) - address_of(root)), layout, 0, 0)
         if address_of(root) in self._inputs:
@@ -294,24 +321,6 @@ class HostRecording:
     def free(self) -> None:
         """Forgets the launches. The memory goes when the last array on it dies."""
         self._steps.clear()
-
-
-def _block_of(array: Any) -> _Block | None:
-    """The block of a recording that an array lies in."""
-    base = arrays.owner(array).base if isinstance(array, np.ndarray) else None
-    return base if type(base) is _Block else None
-
-
-def _without_owner(array: Any) -> Any:
-    """An array on the same memory that does not keep its block from being used again; anything else as it is."""
-    block = _block_of(array)
-    if block is None:
-        return array
-    _, buffer, offset = block.place
-    start = offset + address_of(array) - address_of(block)
-    bare = np.ndarray(array.shape, array.dtype, buffer, start, array.strides)
-    bare.flags.writeable = array.flags.writeable
-    return bare
 
 
 def _plain(value: Any) -> Any:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbdl.autograd import Context, Op, Tensor, enable_grad, is_grad_enabled
 from nbdl.nn.containers import Sequential
 from nbdl.nn.module import Module
-from nbdl.profiling.seams import of_this_thread, watching
+from nbdl.profiling.seams import watching
 from nbdl.runtime.checks import check_choice, check_int
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError
 from nbdl.runtime.philox import default_generator
@@ -125,15 +126,17 @@ def _check_versions(node: Context) -> None:
 
 def _collecting(nodes: list[Context]) -> Any:
     """Notes the nodes that this thread records, in their order."""
+    own = threading.get_ident()
 
     def noted(record: Callable[..., None]) -> Callable[..., None]:
         def recorded(node: Context, inputs: Any, outputs: Any) -> None:
             record(node, inputs, outputs)
-            nodes.append(node)
+            if threading.get_ident() == own:
+                nodes.append(node)
 
         return recorded
 
-    return watching(record=of_this_thread(noted))
+    return watching(record=noted)
 
 
 def checkpoint(

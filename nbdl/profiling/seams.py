@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,23 +19,6 @@ Wrapper = Callable[[Any], Any]
 """Gets the function that stood there, and returns the one that stands there now."""
 
 
-def of_this_thread(wrapper: Wrapper) -> Wrapper:
-    """The wrapper for what the current thread calls; what others call meanwhile, a loader's say, is left alone."""
-    own = threading.get_ident()
-
-    def both(original: Any) -> Any:
-        wrapped = wrapper(original)
-
-        def chosen(*arguments: Any, **options: Any) -> Any:
-            if threading.get_ident() == own:
-                return wrapped(*arguments, **options)
-            return NotImplemented if original is None else original(*arguments, **options)
-
-        return chosen
-
-    return both
-
-
 @contextlib.contextmanager
 def watching(
     operation: Wrapper | None = None,
@@ -49,6 +31,8 @@ def watching(
     record: Wrapper | None = None,
     reading: Wrapper | None = None,
     leaf: Wrapper | None = None,
+    reset: Wrapper | None = None,
+    held: Wrapper | None = None,
 ) -> Iterator[None]:
     """Puts wrappers around what a training step consists of, until the end of the block.
 
@@ -64,6 +48,8 @@ def watching(
         record: Around `record(node, inputs, outputs)`, which gives a node its place in the graph.
         reading: Around each method of a tensor that shows its values to Python, `item(tensor)` for one.
         leaf: Around `store(leaf, array, foreign)`, which adds to a leaf's `.grad`.
+        reset: Around `zero_grad(owner, set_to_none)` of optimizers and modules.
+        held: Around the property `grad` of tensors.
     """
     with contextlib.ExitStack() as restored:
 
@@ -93,4 +79,9 @@ def watching(
                 put(Tensor, name, reading(vars(Tensor)[name]))
         if leaf is not None:
             put(engine, "_store", leaf(engine._store))
+        if reset is not None:
+            for owner in (Optimizer, *layer_class):
+                put(owner, "zero_grad", reset(vars(owner)["zero_grad"]))
+        if held is not None:
+            put(Tensor, "grad", held(vars(Tensor)["grad"]))
         yield

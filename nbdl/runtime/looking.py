@@ -45,3 +45,12 @@ def look(array: Any, check: Callable[[np.ndarray], None]) -> None:
         check(array)
     else:
         now.recorder.look(array, check)
+
+
+def refuse_in_graph(what: str) -> None:
+    """Raises RecordingError (on a GPU, DeviceError) while launches are recorded: a run would not have it."""
+    from nbdl.runtime.cuda import memory as cuda_memory
+
+    if now.recorder is not None:
+        now.recorder.refuse(what)
+    cuda_memory.refuse_while_recording(what)

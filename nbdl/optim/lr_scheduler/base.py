@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from nbdl.optim.optimizer import Optimizer
+from nbdl.runtime import looking
 from nbdl.runtime.checks import check_number
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, StateError
 
@@ -67,6 +68,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Goes on to the next epoch, or to a given one, and sets the rates."""
+        looking.refuse_in_graph("a schedule's step()")
         self._step_count += 1
         self._move(epoch)
 

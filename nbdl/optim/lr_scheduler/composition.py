@@ -9,6 +9,7 @@ from typing import Any
 
 from nbdl.optim.lr_scheduler.base import LRScheduler, for_groups, saved_list
 from nbdl.optim.optimizer import Optimizer
+from nbdl.runtime import looking
 from nbdl.runtime.checks import check_choice, check_number
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 
@@ -93,6 +94,7 @@ class SequentialLR(_ComposedLR):
 
     def step(self, epoch: int | None = None) -> None:
         """Goes on by one epoch."""
+        looking.refuse_in_graph("a schedule's step()")
         self.last_epoch += 1
         number = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[number]
@@ -198,6 +200,7 @@ class ReduceLROnPlateau(LRScheduler):
         Raises:
             ArgumentTypeError: It is neither.
         """
+        looking.refuse_in_graph("a schedule's step()")
         try:
             value = float(metrics)
         except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from nbdl.optim.lr_scheduler.base import LRScheduler, attributes_of, for_groups
 from nbdl.optim.optimizer import Optimizer
+from nbdl.runtime import looking
 from nbdl.runtime.checks import check_choice, check_int, check_number
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError
 
@@ -70,6 +71,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Goes on by one epoch, or to a given one, which may be a fraction."""
+        looking.refuse_in_graph("a schedule's step()")
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:

@@ -161,7 +161,7 @@ def to_device(array: np.ndarray, non_blocking: bool = False) -> DeviceArray:
 
 def copy_in(target: DeviceArray, array: np.ndarray, non_blocking: bool = False) -> None:
     """Copies a NumPy array into a contiguous array of the GPU, of the same shape and dtype."""
-    _refuse_while_recording("a copy to the GPU")
+    refuse_while_recording("a copy to the GPU")
     source = np.ascontiguousarray(array)
     stream = streams.current()
     if target.allocation.stream is not stream:
@@ -191,7 +191,7 @@ def to_host(array: DeviceArray) -> np.ndarray:
     """A copy of a GPU's array as a NumPy array; waits for the kernels that write it."""
     from nbdl.runtime import arrays
 
-    _refuse_while_recording("a value of the GPU that Python looks at (item(), a check of ids, .cpu())")
+    refuse_while_recording("a value of the GPU that Python looks at (item(), a check of ids, .cpu())")
     source = arrays.contiguous(array)
     result = np.empty(source.shape, source.dtype)
     stream = streams.current()
@@ -213,7 +213,8 @@ def look(array: Any, check: Callable[[np.ndarray], None]) -> None:
         recorder.look_later(array, check)
 
 
-def _refuse_while_recording(what: str) -> None:
+def refuse_while_recording(what: str) -> None:
+    """Raises DeviceError while launches are recorded."""
     if recorder is not None:
         recorder.refuse(what)
 

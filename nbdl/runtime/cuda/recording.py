@@ -17,7 +17,7 @@ from nbdl.runtime.cuda import device, memory, streams
 from nbdl.runtime.cuda.array import DeviceArray
 from nbdl.runtime.cuda.driver import Arguments, Launch, slot_format
 from nbdl.runtime.draws import Draws, Word
-from nbdl.runtime.errors import DeviceError
+from nbdl.runtime.errors import DeviceError, RecordingError
 
 
 class Recording:
@@ -75,6 +75,10 @@ class Recording:
     def shown(self, array: DeviceArray) -> DeviceArray:
         """Another array on the same memory, which is no view."""
         return DeviceArray(array._geometry, array.allocation)
+
+    def repeat(self, what: str, _: Any, __: Callable[[], None]) -> None:
+        """Raises: a CUDA graph does not call Python."""
+        raise RecordingError(f"{what} cannot be part of a graph of a GPU, which calls no Python: do it outside")
 
     def refuse(self, what: str) -> None:
         """Raises: the CPU cannot wait for kernels that have not run."""
