@@ -212,6 +212,54 @@ def threads(run: Run) -> Outcome:
     return {"batch": 64, "processors": most}, values
 
 
+# ---------------------------------------------------------------- Python between the kernels
+
+
+@experiment("cost-graph", seeds=7)
+def graph(run: Run) -> Outcome:
+    """Networks of several widths as written and as a graph: time of a step, and whether the weights keep their bits."""
+    rows, warm = 32, 5
+    values: dict[str, Any] = {}
+    ways = {"as written": lambda step: step, "as a graph": nbdl.graph}
+    steps: dict[str, dict[str, Callable[[], Any]]] = {}
+    for width in run.cases([8, 32, 128, 512]):
+        weights = []
+        steps[str(width)] = {}
+        for name, way in ways.items():
+            nbdl.manual_seed(0)
+            x, y = nbdl.randn(rows, 8), nbdl.randn(rows, 1)
+            model = nn.Sequential(
+                *(nn.Linear(8, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+            )
+            step = steps[str(width)][name] = way(_regression_step(model, x, y))
+            for _ in range(warm):
+                step()
+            weights.append(np.concatenate([parameter.detach().numpy().ravel() for parameter in model.parameters()]))
+        difference = float(np.abs(weights[0] - weights[1]).max())
+        values[str(width)] = {"as written": [], "as a graph": [], "weights differ by": [difference] * len(run.seeds)}
+    for _ in watched(run.seeds, "graph"):
+        for width, both in steps.items():
+            for name, step in both.items():
+                values[width][name].append(_milliseconds(step, 2 if run.quick else 50))
+    return {"rows": rows}, values
+
+
+def _regression_step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = ops.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+# ---------------------------------------------------------------- profiles
+
+
 @experiment("cost-profile", seeds=7)
 def overhead(run: Run) -> Outcome:
     """What a profile itself costs: a step with and without it, in turn."""
