@@ -70,7 +70,7 @@ class Captured:
 
     def _shown(self, array: Any) -> Any:
         """An array on the same memory, which only this object knows."""
-        return array if self.recording.keeper(array) is None else self.recording.shown(array)
+        return array if self.recording.keeper(array) is None else self.recording.shower(array)()
 
     def _noting_tensors(self, own: set[int]) -> Any:
         """Notes the tensors from outside that operations work on."""

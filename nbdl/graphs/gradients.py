@@ -116,7 +116,7 @@ class Gradients:
                     "function begin with zero_grad()"
                 )
             self._empty_before[id(leaf)] = leaf
-        array = self._recording.shown(gradient._array)
+        array = self._recording.shower(gradient._array)()
         self._held.append(array)
         return wrap(array)
 
@@ -136,13 +136,13 @@ class Gradients:
             inputs: The recording's arguments, among which leaves may be.
             results: The arrays that the recording shows anyway.
         """
-        keeper, shown = self._recording.keeper, self._recording.shown
+        keeper = self._recording.keeper
         places = {id(value): number for number, value in enumerate(inputs) if isinstance(value, Tensor)}
         for leaf, gradient in self._arrived:
             array = gradient._array
             starts_anew = id(leaf) in self._dropped or id(leaf) in self._empty_before
-            own = array if keeper(array) is None else shown(array)
-            self._shown.append(_Gradient(places.get(id(leaf), leaf), own, keeper(array), starts_anew))
+            show = functools.partial(_itself, array) if keeper(array) is None else self._recording.shower(array)
+            self._shown.append(_Gradient(places.get(id(leaf), leaf), show, keeper(array), starts_anew))
         self._arrived.clear()
         known = [*results, *self._held, *[gradient.array for gradient in self._shown]]
         for ours in self._shown:
@@ -162,7 +162,7 @@ class Gradients:
         earlier = [gradient.before(arguments, self._recording) for gradient in self._shown]
         yield
         for gradient, (leaf, kept) in zip(self._shown, earlier, strict=True):
-            gradient.give(leaf, kept, self._recording)
+            gradient.give(leaf, kept)
 
 
 class _Gradient:
@@ -170,17 +170,19 @@ class _Gradient:
 
     Args:
         leaf: The leaf; the number of an argument for one that is the function's own.
-        array: The gradient, which every run writes anew.
+        show: Makes arrays on the memory of the gradient, which every run writes anew; holds the keeper.
         keeper: The object that lives as long as an array shows that memory.
         starts_anew: Whether nothing that the leaf had before counts.
 
     Attributes:
+        array: One such array.
         references: How many references to the keeper are the recording's.
     """
 
-    def __init__(self, leaf: Any, array: Any, keeper: Any, starts_anew: bool) -> None:
-        self._leaf, self.array, self.keeper, self._starts_anew = leaf, array, keeper, starts_anew
-        self.references = sys.getrefcount(object()) + 1
+    def __init__(self, leaf: Any, show: Callable[[], Any], keeper: Any, starts_anew: bool) -> None:
+        self._leaf, self._show, self.keeper, self._starts_anew = leaf, show, keeper, starts_anew
+        self.array = show()
+        self.references = sys.getrefcount(object()) + 2
 
     def is_kept(self, recording: Any) -> bool:
         """Whether somebody besides its leaf has the gradient of an earlier run."""
@@ -197,17 +199,21 @@ class _Gradient:
             return leaf, None
         return leaf, arrays.copied(leaf._grad._array)
 
-    def give(self, leaf: Tensor, kept: Any, recording: Any) -> None:
+    def give(self, leaf: Tensor, kept: Any) -> None:
         """Adds the gradient of a run to the leaf's `.grad`, as backward does."""
         if leaf._grad is None or self._starts_anew:
             of_argument = type(self._leaf) is int  # which is another tensor in each call
-            leaf._grad = wrap(arrays.copied(self.array) if of_argument else recording.shown(self.array))
+            leaf._grad = wrap(arrays.copied(self.array) if of_argument else self._show())
             return
         leaf._grad._version[0] += 1
         if kept is not None:
             arrays.add_to(self.array, kept)
         else:
             arrays.add_to(leaf._grad._array, self.array)
+
+
+def _itself(array: Any) -> Any:
+    return array
 
 
 def _parameters_of(owner: Any) -> list[Tensor]:

@@ -156,10 +156,12 @@ class HostRecording:
         base = arrays.owner(array).base if isinstance(array, np.ndarray) else None
         return base if type(base) is _Block and base.place[0] is self._free else None
 
-    def shown(self, array: np.ndarray) -> np.ndarray:
-        """Another array on the same memory, which is no view."""
+    def shower(self, array: np.ndarray) -> Callable[[], Any]:
+        """Makes arrays on the memory of an array, which are no views of it. Holds the keeper."""
         block: Any = self.keeper(array)
-        return np.ndarray(array.shape, array.dtype, block, address_of(array) - address_of(block), array.strides)
+        start = address_of(array) - address_of(block)
+        make: Any = np.ndarray
+        return functools.partial(make, array.shape, array.dtype, block, start, array.strides)
 
     def look(self, array: np.ndarray, check: Callable[[np.ndarray], None]) -> None:
         """Shows a check the values of an array, now and at this place of every run."""

@@ -8,6 +8,7 @@ got from a generator are marked, and each run puts the generator's next ones in 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,9 +73,9 @@ class Recording:
         """What keeps the memory of an array of this recording; None for arrays from outside."""
         return array.allocation if type(array) is DeviceArray and array.allocation.pool is self else None
 
-    def shown(self, array: DeviceArray) -> DeviceArray:
-        """Another array on the same memory, which is no view."""
-        return DeviceArray(array._geometry, array.allocation)
+    def shower(self, array: DeviceArray) -> Callable[[], Any]:
+        """Makes arrays on the memory of an array, which are no views of it. Holds the keeper."""
+        return functools.partial(DeviceArray, array._geometry, array.allocation)
 
     def repeat(self, what: str, _: Any, __: Callable[[], None]) -> None:
         """Raises: a CUDA graph does not call Python."""
