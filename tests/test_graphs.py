@@ -622,6 +622,46 @@ def test_other_threads_go_on_while_a_function_is_recorded():
     assert len(steps) == 1  # none of the other thread's
 
 
+@pytest.mark.usefixtures("restless")
+def test_threads_share_a_graph():
+    run, failures = nbdl.graph(lambda x: (x * 2 + 1).relu() * 3), []
+
+    def busy(number):
+        for _ in range(200):
+            if run(nbdl.full((50,), float(number))).tolist() != [number * 6 + 3.0] * 50:
+                failures.append(number)
+
+    threads = [threading.Thread(target=busy, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert run(nbdl.zeros(50)).tolist() == [3.0] * 50
+
+
+def test_names_and_methods():
+    class Model(nn.Module):
+        def __init__(self, slope):
+            super().__init__()
+            self.slope = nn.Parameter(nbdl.tensor(slope))
+
+        @nbdl.graph
+        def shifted(self, x, *, by, scale=1.0):
+            return (self.slope * x + by) * scale
+
+    one, other = Model(2.0), Model(5.0)
+    for number in range(4):
+        x = nbdl.tensor([float(number)])
+        assert one.shifted(x, by=x).tolist() == [3.0 * number]
+        assert one.shifted(x, scale=2.0, by=x).tolist() == [6.0 * number]
+        assert one.shifted(x, by=2 * x, scale=2.0).tolist() == [8.0 * number]
+        assert other.shifted(x, by=x).tolist() == [6.0 * number]
+    assert Model.shifted.recordings == 4
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        one.shifted(x, to=x)
+
+
 def test_a_profile_sees_the_function_itself():
     run, x = nbdl.graph(lambda x: x * 2), nbdl.ones(3)
     for _ in range(3):

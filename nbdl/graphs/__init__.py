@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -70,22 +71,32 @@ class graph:
         self.recordings = 0
         """How often the function was recorded."""
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __get__(self, owner: Any, _: Any = None) -> Any:
+        """As a method of a class: the owner is the first argument."""
+        return self if owner is None else functools.partial(self, owner)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         if now.is_recording:
-            return self._function(*arguments)
+            return self._function(*arguments, **options)
+        function, names = self._function, tuple(options)
+        if names:
+            function = functools.partial(_with_names, function, names)
+            arguments = (*arguments, *options.values())
         kind = self._kind or _kind_of(arguments)
         key = (
-            *(kind, is_grad_enabled(), get_num_threads()),
+            *(kind, is_grad_enabled(), get_num_threads(), names),
             *[_describe(number, argument, kind) for number, argument in enumerate(arguments)],
         )
         captured = self._captured.get(key)
-        if captured is not None and captured.holds():
-            return captured.run(arguments, False)
         if captured is not None:
-            self._captured.pop(key).recording.free()
+            with captured.lock:
+                if self._captured.get(key) is captured:  # no other thread has given it up meanwhile
+                    if captured.holds():
+                        return captured.run(arguments, False)
+                    self._captured.pop(key).recording.free()
         record = self._on_gpu if kind == "cuda" else self._on_cpu
         with _one_at_a_time:
-            return record(key, arguments)
+            return record(key, function, arguments)
 
     def reset(self) -> None:
         """Forgets all recordings and gives their memory back."""
@@ -94,18 +105,18 @@ class graph:
         self._captured.clear()
         self._trials.clear()
 
-    def _on_gpu(self, key: Any, arguments: tuple[Any, ...]) -> Any:
+    def _on_gpu(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         from nbdl.runtime.cuda.recording import Recording
 
-        captured = self._captured[key] = Captured(self._function, arguments, lambda _: Recording())
+        captured = self._captured[key] = Captured(function, arguments, lambda _: Recording())
         self.recordings += 1
         return captured.run(arguments, True)
 
-    def _on_cpu(self, key: Any, arguments: tuple[Any, ...]) -> Any:
+    def _on_cpu(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """A run that is written down. It is repeated from the next call on if the one before did the same."""
         if jit.launch_override is not None:  # a profiler, say, wants to see the function's own launches
-            return self._function(*arguments)
-        trial = Captured(self._function, arguments, HostRecording)
+            return function(*arguments)
+        trial = Captured(function, arguments, HostRecording)
         trials, before = self._trials.pop(key, (0, None))
         difference = "it has run once" if before is None else before.recording.difference(trial.recording)
         if difference is None:
@@ -119,6 +130,12 @@ class graph:
                 "anew; pass it as an argument, or as a tensor"
             )
         return trial.run(arguments, True)
+
+
+def _with_names(function: Callable[..., Any], names: tuple[str, ...], *values: Any) -> Any:
+    """Calls with the last of the values by their names."""
+    positional = len(values) - len(names)
+    return function(*values[:positional], **dict(zip(names, values[positional:], strict=True)))
 
 
 def _kind_of(arguments: tuple[Any, ...]) -> str:
