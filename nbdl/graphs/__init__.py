@@ -108,9 +108,11 @@ class graph:
     def _on_gpu(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         from nbdl.runtime.cuda.recording import Recording
 
-        captured = self._captured[key] = Captured(function, arguments, lambda _: Recording())
-        self.recordings += 1
-        return captured.run(arguments, True)
+        captured = Captured(function, arguments, lambda _: Recording())
+        with captured.lock:
+            self._captured[key] = captured
+            self.recordings += 1
+            return captured.run(arguments, True)
 
     def _on_cpu(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """A run that is written down. It is repeated from the next call on if the one before did the same."""
@@ -119,17 +121,18 @@ class graph:
         trial = Captured(function, arguments, HostRecording)
         trials, before = self._trials.pop(key, (0, None))
         difference = "it has run once" if before is None else before.recording.difference(trial.recording)
-        if difference is None:
-            self._captured[key] = trial
-            self.recordings += 1
-        elif trials + 1 < MOST_TRIALS:
+        if difference is not None:
+            if trials + 1 == MOST_TRIALS:
+                raise RecordingError(
+                    f"the function does something else in each of {MOST_TRIALS} runs: {difference}. Python worked it "
+                    "out anew; pass it as an argument, or as a tensor"
+                )
             self._trials[key] = trials + 1, trial
-        else:
-            raise RecordingError(
-                f"the function does something else in each of {MOST_TRIALS} runs: {difference}. Python worked it out "
-                "anew; pass it as an argument, or as a tensor"
-            )
-        return trial.run(arguments, True)
+        with trial.lock:
+            if difference is None:
+                self._captured[key] = trial
+                self.recordings += 1
+            return trial.run(arguments, True)
 
 
 def _with_names(function: Callable[..., Any], names: tuple[str, ...], *values: Any) -> Any:

@@ -31,13 +31,13 @@ class Captured:
 
     Attributes:
         recording: The recording.
-        lock: Held during a run: there is one memory for all threads.
+        lock: To be held during a run: there is one memory for all threads.
     """
 
     def __init__(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], new_recording: Callable[[list[Any]], Any]
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self._tensors: dict[int, tuple[Tensor, Any, bool]] = {}
         self._modules: dict[int, tuple[Any, bool]] = {}
         self._inputs = [_own(argument) if isinstance(argument, Tensor) else argument for argument in arguments]
@@ -117,13 +117,12 @@ class Captured:
 
     def run(self, arguments: tuple[Any, ...], first: bool) -> Any:
         """One run with these arguments; the first is the one that was recorded."""
-        with self.lock:
-            for own, argument in zip(self._inputs, arguments, strict=True):
-                if isinstance(own, Tensor) and not (first and self.recording.has_run):
-                    arrays.copy_into(own._array, argument._array)
-            with self._gradients.running(arguments):
-                self.recording.run(first)
-            results = tuple([None if array is None else wrap(arrays.copied(array)) for array in self._results])
+        for own, argument in zip(self._inputs, arguments, strict=True):
+            if isinstance(own, Tensor) and not (first and self.recording.has_run):
+                arrays.copy_into(own._array, argument._array)
+        with self._gradients.running(arguments):
+            self.recording.run(first)
+        results = tuple([None if array is None else wrap(arrays.copied(array)) for array in self._results])
         return results if self._is_tuple else results[0]
 
 

@@ -45,6 +45,21 @@ GRAPHS = (
         ),
     ),
     *bugs(
+        "graphs/__init__.py",
+        (
+            "race",
+            "            with captured.lock:\n",
+            "            if True:\n",
+            "tests/test_graphs.py -k threads_share",
+        ),
+        (
+            "missing term",
+            "is_grad_enabled(), get_num_threads(), names)",
+            "is_grad_enabled(), get_num_threads())",
+            "tests/test_graphs.py -k names_and_methods",
+        ),
+    ),
+    *bugs(
         "runtime/jit.py",
         (
             "race",
