@@ -240,6 +240,7 @@ WEIGHT = nn.Parameter(nbdl.ones(2))
 
 
 def clipping(x):
+    UPDATE.zero_grad()
     (WEIGHT * x).sum().backward()
     optim.clip_grad_norm_([WEIGHT], 1.0)
 
@@ -273,6 +274,11 @@ def reading(x):
     return x + WEIGHT.grad
 
 
+def adding_up_and_reading(x):
+    (WEIGHT * x).sum().backward()
+    return WEIGHT.grad * 2
+
+
 def adding_up(x):
     (WEIGHT * x).sum().backward()
     UPDATE.step()
@@ -295,7 +301,8 @@ def adding_up(x):
         (scheduling(optim.lr_scheduler.CosineAnnealingWarmRestarts(UPDATE, 2)), "a schedule's step"),
         (zeroing, "set_to_none=False"),
         (setting, "a gradient that Python sets"),
-        (reading, "a gradient from before the call"),
+        (reading, r"what was in \.grad before the call"),
+        (adding_up_and_reading, r"what was in \.grad before the call"),
         (adding_up, r"let the function begin with zero_grad\(\)"),
         (lambda x: x.sum().item, "got builtin_function_or_method|got method"),
     ],

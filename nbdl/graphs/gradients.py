@@ -31,7 +31,7 @@ class Gradients:
         self._recording, self._repeat = recording, repeat
         self._before: dict[int, tuple[Tensor, Tensor | None]] = {}
         self._dropped: dict[int, Tensor] = {}
-        self._empty_before: dict[int, Tensor] = {}  # leaves without gradients before, which updates rely on
+        self._empty_before: dict[int, Tensor] = {}  # leaves that had no gradients, on which the function relies
         self._held: list[Any] = []  # arrays that updates use
         self._arrived: list[tuple[Tensor, Tensor]] = []
         self._shown: list[_Gradient] = []
@@ -72,12 +72,12 @@ class Gradients:
         return noting
 
     def noting_reads(self, read: Any) -> Any:
-        """The getter of `.grad`: what is there must be of the function's own making."""
+        """The getter of `.grad`."""
 
         def noting(leaf: Tensor) -> Tensor | None:
             gradient: Tensor | None = read(leaf)
-            if gradient is not None and self._recording.keeper(gradient._array) is None:
-                raise RecordingError("grad: a gradient from before the call cannot be used in a graph")
+            if gradient is not None and leaf._node is None:
+                self._need_own(leaf)
             return gradient
 
         return noting
@@ -105,20 +105,25 @@ class Gradients:
             self._dropped[id(leaf)] = leaf
 
     def _own(self, leaf: Tensor) -> Tensor | None:
-        """The gradient that an update finds, which must be of the function's own making."""
+        """The gradient that an update finds."""
         gradient = leaf._grad
         if gradient is None:
             return None
-        if id(leaf) not in self._dropped:
-            if id(leaf) not in self._before or self._before[id(leaf)][1] is not None:
-                raise RecordingError(
-                    "an update by gradients that were there before the call cannot be part of a graph: let the "
-                    "function begin with zero_grad()"
-                )
-            self._empty_before[id(leaf)] = leaf
+        self._need_own(leaf)
         array = self._recording.shower(gradient._array)()
         self._held.append(array)
         return wrap(array)
+
+    def _need_own(self, leaf: Tensor) -> None:
+        """Raises unless the function has made all of the gradient that the leaf has now."""
+        if id(leaf) in self._dropped:
+            return
+        if id(leaf) not in self._before or self._before[id(leaf)][1] is not None:
+            raise RecordingError(
+                "what was in .grad before the call cannot be used in a graph, by a step() or otherwise: let the "
+                "function begin with zero_grad()"
+            )
+        self._empty_before[id(leaf)] = leaf
 
     # -- afterwards
 
