@@ -647,6 +647,12 @@ def test_threads_share_a_graph():
     assert run(nbdl.zeros(50)).tolist() == [3.0] * 50
 
 
+@pytest.mark.parametrize("argument", [np.ones(3), [nbdl.ones(3)], {"x": 1}])
+def test_arguments_that_may_change_inside_are_refused(argument):
+    with pytest.raises(nbdl.ArgumentTypeError, match="argument 1: expected a tensor or a hashable value"):
+        nbdl.graph(lambda x, y: x)(nbdl.ones(3), argument)
+
+
 def test_names_and_methods():
     class Model(nn.Module):
         def __init__(self, slope):

@@ -51,6 +51,7 @@ class graph:
         RecordingError: The function reads values (`item()`, `if loss > 1:`), copies between devices, clips gradients,
             steps a schedule, updates by gradients from before the call, returns something other than tensors, or passes
             other numbers to its kernels from run to run.
+        ArgumentTypeError: An argument is neither a tensor nor hashable.
         ArgumentError: An argument has a graph of its own; detach() it.
         DeviceError: The arguments lie on several devices.
 
@@ -152,7 +153,13 @@ def _kind_of(arguments: tuple[Any, ...]) -> str:
 def _describe(number: int, argument: Any, kind: str) -> Any:
     """What of an argument a recording holds for."""
     if not isinstance(argument, Tensor):
-        hash(argument)
+        try:
+            hash(argument)
+        except TypeError:
+            raise ArgumentTypeError(
+                f"argument {number}: expected a tensor or a hashable value, got {type(argument).__name__}, which may "
+                "hold something else in each call; pass tensors on their own, arrays as nbdl.tensor(array)"
+            ) from None
         return type(argument), argument
     array = argument._array
     if placement.kind_of(array) != kind:
