@@ -653,6 +653,15 @@ def test_arguments_that_may_change_inside_are_refused(argument):
         nbdl.graph(lambda x, y: x)(nbdl.ones(3), argument)
 
 
+def test_numbers_that_compare_equal_are_not_the_same():
+    run = nbdl.graph(lambda x, number: x * number)
+    for _ in range(3):
+        assert str(run(nbdl.ones(1), 0.0).item()) == "0.0"
+        assert str(run(nbdl.ones(1), -0.0).item()) == "-0.0"
+        assert np.isnan(run(nbdl.ones(1), float("nan")).item())
+    assert run.recordings == 3
+
+
 def test_names_and_methods():
     class Model(nn.Module):
         def __init__(self, slope):

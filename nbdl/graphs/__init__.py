@@ -160,7 +160,7 @@ def _describe(number: int, argument: Any, kind: str) -> Any:
                 f"argument {number}: expected a tensor or a hashable value, got {type(argument).__name__}, which may "
                 "hold something else in each call; pass tensors on their own, arrays as nbdl.tensor(array)"
             ) from None
-        return type(argument), argument
+        return type(argument), argument.hex() if type(argument) is float else argument  # -0.0 is not 0.0, NaN is NaN
     array = argument._array
     if placement.kind_of(array) != kind:
         raise DeviceError(f'argument {number}: a graph takes tensors on the GPU, this one is on the CPU; .to("cuda")')
