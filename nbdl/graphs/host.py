@@ -349,8 +349,11 @@ def _call_with(
 
 
 def _same(value: Any, other: Any) -> bool:
+    """Whether two runs agree in an argument; NaN agrees with NaN."""
     if type(value) is not type(other):
         return False
+    if isinstance(value, tuple):
+        return len(value) == len(other) and all(map(_same, value, other))
     if isinstance(value, (float, np.floating)) and value != value:
         return bool(other != other)
     return bool(value == other)
