@@ -239,10 +239,13 @@ def test_numbers_among_the_arguments_and_threads_are_part_of_what_is_recorded():
 WEIGHT = nn.Parameter(nbdl.ones(2))
 
 
-def clipping(x):
-    UPDATE.zero_grad()
-    (WEIGHT * x).sum().backward()
-    optim.clip_grad_norm_([WEIGHT], 1.0)
+def averaging(x):
+    optim.average_([nbdl.zeros(2)], [WEIGHT], 0.5)
+    return x
+
+
+def scaling(x):
+    return nbdl.amp.GradScaler().scale(x)
 
 
 UPDATE = optim.SGD([WEIGHT], lr=0.1)
@@ -294,7 +297,8 @@ def adding_up(x):
         (lambda x: nbdl.tensor(x.tolist()), r"reads \(tolist\(\)\)"),
         (lambda x: x[x > 0], "a value that Python looks at"),
         (lambda x: nbdl.allclose(x, x) and x, "a value that Python looks at"),
-        (clipping, "a table of addresses"),
+        (averaging, "addresses of memory from before the call"),
+        (scaling, "the factor of a GradScaler"),
         (closing, r"step\(closure\)"),
         (scheduling(optim.lr_scheduler.StepLR(UPDATE, 1)), "a schedule's step"),
         (scheduling(optim.lr_scheduler.ReduceLROnPlateau(UPDATE), 1.0), "a schedule's step"),
@@ -377,6 +381,23 @@ def using_gradients(model, update):
     return step
 
 
+def clipped(model, update):
+    """By their norm, which comes back, then one by one; in two dtypes."""
+    model[4].double()
+
+    def step(x, y):
+        update.zero_grad()
+        loss = ops.cross_entropy(model[4](model[:4](x).double()), y)
+        loss.backward()
+        norm = optim.clip_grad_norm_(model.parameters(), 0.5, error_if_nonfinite=True)
+        inner = optim.clip_grad_norm_(model[0].parameters(), 0.2, norm_type=3.0)
+        optim.clip_grad_value_(model.parameters(), 0.05)
+        update.step()
+        return norm + loss + inner
+
+    return step
+
+
 def half_of_the_weights(model, update):
     """The others keep their gradients, which are none."""
 
@@ -390,7 +411,7 @@ def half_of_the_weights(model, update):
     return step
 
 
-@pytest.mark.parametrize("function_of", [whole, twice, using_gradients, half_of_the_weights])
+@pytest.mark.parametrize("function_of", [whole, twice, using_gradients, clipped, half_of_the_weights])
 def test_updates_are_part_of_a_graph(function_of):
     """Each with the rate and the count of its step."""
 
@@ -400,6 +421,27 @@ def test_updates_are_part_of_a_graph(function_of):
     outcomes, moments, run = trained(function_of, True, rate)
     assert run.recordings == 1
     assert (outcomes, moments) == trained(function_of, False, rate)[:2]
+
+
+def test_a_norm_that_is_not_finite_is_found_in_the_run_that_has_it():
+    weight = nn.Parameter(nbdl.ones(2))
+    update = optim.SGD([weight], lr=0.5)
+
+    def step(x):
+        update.zero_grad()
+        (weight * x).sum().backward()
+        optim.clip_grad_norm_([weight], 1.0, error_if_nonfinite=True)
+        update.step()
+
+    run = nbdl.graph(step)
+    for _ in range(4):
+        run(nbdl.zeros(2))
+    with pytest.raises(nbdl.NumericalError, match="cannot be clipped"):
+        run(nbdl.tensor([np.inf, 1.0]))
+    assert weight.tolist() == [1.0, 1.0]
+    run(nbdl.tensor([3.0, 4.0]))
+    np.testing.assert_allclose(weight.tolist(), [0.7, 0.6], rtol=1e-6)
+    assert run.recordings == 1
 
 
 def test_two_players_in_one_graph():

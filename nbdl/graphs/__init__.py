@@ -35,8 +35,8 @@ class graph:
     again. Each run draws new random numbers, as the function itself would. Gradients arrive in `.grad` as they do
     without a graph.
 
-    On the CPU `zero_grad()` and an optimizer's `step()` may be part of the function: each run calls them, with the
-    learning rate and the step count of then. On a GPU they come before and after it.
+    On the CPU `zero_grad()`, clipping and an optimizer's `step()` may be part of the function: each run calls `step()`
+    with the learning rate and the step count of then. On a GPU they come before and after it.
 
     Args:
         function: Takes tensors of one device and hashable values, works on tensors of that device alone, and returns a
@@ -48,9 +48,9 @@ class graph:
     memory of all that the function computes stays with the graph until `reset()`.
 
     Raises:
-        RecordingError: The function reads values (`item()`, `if loss > 1:`), copies between devices, clips gradients,
-            steps a schedule, updates by gradients from before the call, returns something other than tensors, or passes
-            other numbers to its kernels from run to run.
+        RecordingError: The function reads values (`item()`, `if loss > 1:`), copies between devices, steps a
+            schedule, averages weights, uses gradients from before the call, returns something other than tensors, or
+            passes other numbers to its kernels from run to run.
         ArgumentTypeError: An argument is neither a tensor nor hashable.
         ArgumentError: An argument has a graph of its own; detach() it.
         DeviceError: The arguments lie on several devices.

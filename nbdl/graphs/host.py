@@ -11,10 +11,12 @@ when two runs on different values are compared, which is why a graph trusts a re
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import itertools
 import math
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ _UNWRITTEN = 0xA5
 """What fills memory that no kernel has written yet."""
 
 _ADDRESSES = "addresses"
-"""The argument of a kernel that holds addresses of arrays (see `nbdl.optim.table`)."""
+"""The argument of a kernel that holds addresses of arrays: of gradients, when they are clipped."""
 
 
 class _Block(np.ndarray):
@@ -112,6 +114,7 @@ class HostRecording:
         self._inputs = {address_of(array): number for number, array in enumerate(inputs)}
         self._free: dict[int, list[Any]] = {}
         self._numbers = itertools.count()
+        self._blocks: dict[int, weakref.ref[_Block]] = {}  # by address, the last that lay there
         self._draws = Draws()
         self._steps: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._described: list[tuple[str, dict[str, Any]]] = []
@@ -231,17 +234,26 @@ class HostRecording:
         block.place, block.number = (self._free, buffer, offset), next(self._numbers)
         block.fill(_UNWRITTEN)
         block.note()
+        self._blocks[address_of(block)] = weakref.ref(block)
         return np.ndarray(shape, dtype, block)
 
     def _launch(self, kernel: jit.Kernel, arguments: tuple[Any, ...]) -> None:
         """Runs a kernel and writes the launch down."""
         names = kernel.cpu.py_func.__code__.co_varnames
-        if _ADDRESSES in names[: len(arguments)]:
-            self.refuse(f"{kernel.name}, a kernel on a table of addresses (clipping, averages of weights),")
         blocks = [block for block in map(self.keeper, arguments) if block is not None]
+        places: tuple[Any, ...] | None = None
+        if _ADDRESSES in names[: len(arguments)]:
+            addresses = arguments[names.index(_ADDRESSES)].ravel().tolist()
+            pointed = [self._block_at(address) for address in addresses]
+            if any([block is None for block in pointed]):
+                self.refuse(f"{kernel.name}, a kernel on addresses of memory from before the call,")
+            blocks += pointed
+            places = tuple([(block.number, a - address_of(block)) for a, block in zip(addresses, pointed, strict=True)])
         if not all(block.is_as_noted() for block in blocks):
             self.refuse(f"what Python writes to an array that the kernel {kernel.name} reads")
         described = dict(zip(names, map(self._describe, arguments), strict=False))
+        if places is not None:
+            described[_ADDRESSES] = places
         with kernel.noting_calls(functools.partial(self._add, arguments)):
             kernel(*map(_plain, arguments))
         for block in blocks:
@@ -250,6 +262,13 @@ class HostRecording:
         for value in arguments:
             if isinstance(value, np.ndarray) and (draw := self._draws.number_of(value)) is not None:
                 self._tables.append((value, draw))
+
+    def _block_at(self, address: int) -> Any:
+        """The block of the recording that an address points into; None for addresses elsewhere."""
+        starts = sorted(self._blocks)
+        place = bisect.bisect_right(starts, address) - 1
+        block = self._blocks[starts[place]]() if place >= 0 else None
+        return block if block is not None and address < address_of(block) + block.nbytes else None
 
     def _add(self, marked: tuple[Any, ...], compiled: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Notes a call, given the arguments with their marks too."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from nbdl.autograd import Tensor, wrap
 from nbdl.optim.table import chunk_kernel, cut_chunks
-from nbdl.runtime import arrays, memory, placement
+from nbdl.runtime import arrays, looking, memory, placement
 from nbdl.runtime.addresses import address_of, array_at
 from nbdl.runtime.checks import check_number
 from nbdl.runtime.cuda.primitives import block_max, block_sum, larger
@@ -278,17 +278,23 @@ def clip_grad_norm_(
         powers(table.like, table.addresses, table.chunks, order, partial[first : first + len(table.chunks)])
         first += len(table.chunks)
     root(partial, order, norm)
-    if error_if_nonfinite and not math.isfinite(norm.item()):
-        raise NumericalError(f"the norm of order {norm_type} of the gradients is {norm.item()}; they cannot be clipped")
+    if error_if_nonfinite:  # before anything is scaled, so a GPU has to be waited for
+        seen = norm if isinstance(norm, np.ndarray) else arrays.on_host(norm)
+        looking.look(seen, lambda value: _refuse_nonfinite(value.item(), norm_type))
     for table in tables:
         scale(table.like, table.addresses, table.chunks, norm, float(max_norm))
         table.finish()
-    if kinds == {"cuda"} and dtype != np.float64:
-        with placement.at("cuda"):
+    if looking.waits(norm) and dtype != np.float64:
+        with placement.at(*kinds or {"cpu"}):
             rounded = memory.empty((1,), dtype)
         root(partial, order, rounded)
         return wrap(rounded.reshape(()))
-    return wrap((norm if kinds == {"cuda"} else norm.astype(dtype)).reshape(()))
+    return wrap((norm if looking.waits(norm) else norm.astype(dtype)).reshape(()))
+
+
+def _refuse_nonfinite(norm: float, norm_type: float) -> None:
+    if not math.isfinite(norm):
+        raise NumericalError(f"the norm of order {norm_type} of the gradients is {norm}; they cannot be clipped")
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:

@@ -20,7 +20,7 @@ from nbdl.autograd import Tensor
 from nbdl.optim.clipping import gradient_tables
 from nbdl.optim.optimizer import Optimizer
 from nbdl.optim.table import chunk_kernel
-from nbdl.runtime import arrays, memory, placement
+from nbdl.runtime import arrays, looking, memory, placement
 from nbdl.runtime.addresses import array_at
 from nbdl.runtime.checks import check_int, check_number
 from nbdl.runtime.errors import ArgumentError, StateError
@@ -127,6 +127,7 @@ class GradScaler:
         """The loss, or each of several in a tuple or list, times the factor."""
         if not self._enabled:
             return outputs
+        looking.refuse_in_graph("the factor of a GradScaler, which changes,")
         if isinstance(outputs, Tensor):
             return outputs * self._scale
         if isinstance(outputs, (tuple, list)):

@@ -9,6 +9,12 @@ GRAPHS = (
         "graphs/host.py",
         (
             "missing term",
+            "            described[_ADDRESSES] = places",
+            "            pass",
+            "tests/test_graphs.py -k updates_are_part",
+        ),
+        (
+            "missing term",
             "        for table, draw in self._tables:\n            table[...] = words[draw]\n",
             "",
             "tests/test_graphs.py -k every_family",
