@@ -22,7 +22,7 @@ help:
 	@echo "make docs       build the site into site/;  make serve  show it while writing"
 	@echo "make docs-test  tests of the built site and of its build"
 	@echo "make bench      benchmarks against PyTorch, into benchmarks/RESULTS.md"
-	@echo "make labs       run the experiments behind the pages again and store their results (half an hour)"
+	@echo "make labs       run the experiments behind the pages again and store their results (a quarter of an hour)"
 	@echo "make simt       CUDA kernels in the interpreter;  make ptx  compile them;  make gpu  check and time them on a GPU"
 	@echo "make parity     compare with PyTorch"
 	@echo "make gpu-free   all checks that a machine without a GPU can run"
