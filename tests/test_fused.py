@@ -1,5 +1,6 @@
 """Operations that do the work of two: equal to the two apart, for sizes and places that the spec rows leave out."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import nbdl
 from nbdl import nn, ops
 from nbdl.ops.rotary import rotary_embedding_reference
-from nbdl.runtime import threads
+from nbdl.runtime import jit, threads
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError
 from nbdl.runtime.jit import cpu_function
 from nbdl.runtime.short_exp import short_exp
 
@@ -74,13 +76,200 @@ def test_a_sequential_fuses_what_nobody_looks_at():
     model = nn.Sequential(nn.Linear(6, 5), nn.GELU("tanh"), nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3), nn.SiLU())
     x = nbdl.tensor(numbers(2, 6))
     fused = model(x)
-    assert fused.grad_fn.name() == "LinearCurveBackward"
+    assert fused.grad_fn.name() == "PerceptronBackward"
+    assert model[:2](x).grad_fn.name() == "LinearCurveBackward"
     seen = []
     for module in model:
         module.register_forward_hook(lambda module, inputs, output: seen.append(module))
     apart = model(x)
     assert len(seen) == 6
     np.testing.assert_allclose(fused.detach().numpy(), apart.detach().numpy(), rtol=1e-6, atol=1e-7)
+
+
+# ---------------------------------------------------------------- linear maps in a row
+
+ONE_BY_ONE = {
+    "none": lambda x, w, b: ops.linear(x, w, b),
+    "relu": ops.linear_relu,
+    "leaky_relu": lambda x, w, b: ops.linear_leaky_relu(x, w, b, 0.2),
+    "gelu": ops.linear_gelu,
+    "gelu_tanh": lambda x, w, b: ops.linear_gelu(x, w, b, "tanh"),
+    "silu": ops.linear_silu,
+}
+
+ROWS_OF_LAYERS = (
+    # rows, widths, activations, layers that have a bias
+    ((64,), (2, 128, 128, 1), ("leaky_relu", "leaky_relu", "none"), (0, 1, 2)),
+    ((64,), (784, 256, 10), ("relu", "none"), (0, 1)),
+    ((3, 5), (7, 33, 20, 4, 9), ("silu", "none", "gelu", "relu"), (1, 3)),
+    ((128,), (40, 300), ("gelu_tanh",), ()),
+    ((), (17, 5, 5), ("none", "leaky_relu"), (0,)),
+    ((1,), (300, 700, 600), ("relu", "gelu"), (1,)),
+    ((2, 64), (64, 512, 64), ("gelu", "silu"), (0, 1)),
+)
+
+
+def operands_of_layers(rows, widths, biased, dtype):
+    x = leaf(numbers(*rows, widths[0], dtype=dtype))
+    weights = [leaf(numbers(o, i, dtype=dtype, seed=o) / dtype(math.sqrt(i))) for i, o in itertools.pairwise(widths)]
+    biases = [leaf(numbers(o, dtype=dtype, seed=o + 1)) if l in biased else None for l, o in enumerate(widths[1:])]
+    return x, weights, biases
+
+
+def in_a_row(x, weights, biases, activations):
+    return ops.perceptron(x, weights, biases, activations, negative_slope=0.2)
+
+
+def one_by_one(x, weights, biases, activations):
+    for weight, bias, activation in zip(weights, biases, activations, strict=True):
+        x = ONE_BY_ONE[activation](x, weight, bias)
+    return x
+
+
+def values_and_gradients(function, x, weights, biases, activations):
+    """Also of a forward pass that nobody records."""
+    leaves = [tensor for tensor in (x, *weights, *biases) if tensor is not None]
+    for tensor in leaves:
+        tensor.grad = None
+    y = function(x, weights, biases, activations)
+    if y.requires_grad:
+        y.backward(nbdl.tensor(numbers(*y.shape, dtype=y.dtype.type, seed=9)))
+    with nbdl.no_grad():
+        bare = function(x, weights, biases, activations)
+    return [y.detach(), bare, *(tensor.grad for tensor in leaves)]
+
+
+def assert_the_same_bits(got, wanted):
+    for one, other in zip(got, wanted, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("rows", "widths", "activations", "biased"), ROWS_OF_LAYERS)
+def test_layers_in_a_row_have_the_bits_of_layers_one_by_one(rows, widths, activations, biased, dtype, count):
+    before = threads.get_num_threads()
+    try:
+        threads.set_num_threads(count)
+        operands = operands_of_layers(rows, widths, biased, dtype)
+        row = values_and_gradients(in_a_row, *operands, activations)
+        assert_the_same_bits(row, values_and_gradients(one_by_one, *operands, activations))
+    finally:
+        threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("wanted", list(itertools.product([False, True], repeat=5)))
+def test_layers_in_a_row_give_the_gradients_that_are_wanted(wanted):
+    x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
+    for tensor, wants in zip((x, weights[0], biases[0], weights[1], biases[1]), wanted, strict=True):
+        tensor.requires_grad_(wants)
+    for activations in (("relu", "none"), ("none", "silu"), ("gelu", "leaky_relu")):
+        row = values_and_gradients(in_a_row, x, weights, biases, activations)
+        assert_the_same_bits(row, values_and_gradients(one_by_one, x, weights, biases, activations))
+
+
+def test_a_row_of_layers_is_one_operation_where_it_can_be():
+    x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
+
+    def name(x=x, weights=weights):
+        return ops.perceptron(x, weights, biases).grad_fn.name()
+
+    assert name() == "PerceptronBackward"
+    assert name(x=nbdl.tensor(numbers(129, 5))) == "LinearBackward"  # little to save
+    assert name(x=nbdl.tensor(numbers(5, 6)).T) == "LinearBackward"  # a program knows no gaps
+    assert name(x=nbdl.tensor(numbers(0, 5))) == "LinearBackward"
+
+
+@pytest.mark.parametrize(("rows", "widths", "activations", "biased"), ROWS_OF_LAYERS[:3])
+def test_who_watches_launches_sees_those_of_a_row_with_the_same_bits(rows, widths, activations, biased):
+    operands = operands_of_layers(rows, widths, biased, np.float32)
+    wanted = values_and_gradients(in_a_row, *operands, activations)
+    launched = []
+
+    def watch(kernel, arguments):
+        launched.append(kernel.name)
+        return NotImplemented
+
+    jit.launch_override = watch
+    try:
+        assert_the_same_bits(values_and_gradients(in_a_row, *operands, activations), wanted)
+    finally:
+        jit.launch_override = None
+    assert launched.count("gemm") == 4 * len(activations)  # forward twice, then two for each layer
+
+
+def test_a_row_of_layers_may_meet_a_weight_twice_and_run_backward_twice():
+    x, (weight,), (bias,) = operands_of_layers((6,), (5, 5), (0,), np.float32)
+    weights, biases, activations = [weight] * 3, [bias, None, bias], ("relu", "silu", "none")
+    assert_the_same_bits(
+        values_and_gradients(in_a_row, x, weights, biases, activations),
+        values_and_gradients(one_by_one, x, weights, biases, activations),
+    )
+    weight.grad = None
+    y = in_a_row(x, weights, biases, activations).sum()
+    y.backward(retain_graph=True)
+    once = weight.grad.numpy().copy()
+    y.backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), once + once)
+    with pytest.raises(GradientError, match="second time"):
+        y.backward()
+
+
+@pytest.mark.parametrize("changed", ["input", "weight", "result"])
+def test_a_row_of_layers_notices_what_was_changed_before_backward(changed):
+    x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
+    y = ops.perceptron(x, weights, biases, ("relu", "relu"))
+    with nbdl.no_grad():
+        {"input": x, "weight": weights[0], "result": y.detach()}[changed].mul_(2.0)
+    with pytest.raises(GradientError, match="changed in place"):
+        y.sum().backward()
+
+
+def test_a_result_without_activation_may_be_changed():
+    x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
+    y = ops.perceptron(x, weights, biases)
+    y.detach().zero_()
+    y.sum().backward()
+    assert weights[0].grad is not None
+
+
+def test_a_sequential_makes_a_row_of_its_linear_layers():
+    nbdl.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3), nn.ReLU()]
+    model, x = nn.Sequential(*layers), nbdl.tensor(numbers(2, 2, 3))
+    results = []
+    for watched in (False, True):
+        if watched:
+            for layer in layers:
+                layer.register_forward_hook(lambda *_: None)
+        model.zero_grad()
+        y = model(x)
+        y.sum().backward()
+        results.append([y.detach(), *(parameter.grad for parameter in model.parameters())])
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("slope", [0.1, -0.1])
+def test_a_negative_slope_below_zero_stays_a_module_of_its_own(slope):
+    model = nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(slope), nn.Linear(5, 4))
+    x = nbdl.tensor(numbers(3, 6))
+    y = model(x)
+    hidden = ops.leaky_relu(ops.linear(x, model[0].weight, model[0].bias), slope)
+    np.testing.assert_allclose(y.detach().numpy(), ops.linear(hidden, model[2].weight, model[2].bias).detach().numpy())
+    assert (y.grad_fn.name() == "PerceptronBackward") == (slope > 0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "mentions"),
+    [(nn.GELU("exact"), "approximate"), (nn.LeakyReLU("steep"), "negative_slope"), (nn.LeakyReLU([0.1]), "negative")],
+)
+def test_a_row_does_not_hide_an_activation_s_bad_argument(activation, mentions):
+    model = nn.Sequential(nn.Linear(6, 5), activation, nn.Linear(5, 4))
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=mentions):
+        model(nbdl.tensor(numbers(3, 6)))
 
 
 # ---------------------------------------------------------------- rotary positions

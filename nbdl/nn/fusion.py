@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbdl import ops
@@ -11,6 +11,9 @@ from nbdl.nn.activation import GELU, LeakyReLU, ReLU, SiLU
 from nbdl.nn.convolution import Conv2d
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
+from nbdl.ops.matmul.perceptron import PLAIN, Activation, chained
+from nbdl.profiling import seams
+from nbdl.runtime import jit
 
 
 def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
@@ -18,7 +21,7 @@ def _linear_relu(linear: Linear, _: ReLU, input: Tensor) -> Tensor:
 
 
 def _linear_leaky_relu(linear: Linear, leaky_relu: LeakyReLU, input: Tensor) -> Tensor:
-    if leaky_relu.negative_slope < 0:  # the result would not tell on which side of 0 its input was
+    if _of_leaky_relu(leaky_relu) is None:
         return leaky_relu(linear(input))
     return ops.linear_leaky_relu(input, linear.weight, linear.bias, leaky_relu.negative_slope)
 
@@ -51,6 +54,52 @@ def fused(first: Module, second: Module | None) -> Callable[..., Any] | None:
     if function is None or not _plain(first) or not _plain(second):  # type: ignore[arg-type]
         return None
     return function
+
+
+def _of_leaky_relu(module: LeakyReLU) -> Activation | None:
+    """None for a slope below 0: the result would not tell on which side of 0 its input was."""
+    slope = module.negative_slope
+    return Activation("leaky_relu", slope) if type(slope) in (int, float) and 0 <= slope < 1e38 else None
+
+
+def _of_gelu(module: GELU) -> Activation | None:
+    name = {"none": "gelu", "tanh": "gelu_tanh"}.get(module.approximate)
+    return Activation(name) if name else None
+
+
+ACTIVATIONS: dict[type, Callable[[Any], Activation | None]] = {
+    ReLU: lambda relu: Activation("relu"),
+    LeakyReLU: _of_leaky_relu,
+    GELU: _of_gelu,
+    SiLU: lambda silu: Activation("silu"),
+}
+"""For the exact class of a module that may follow a linear layer in a row; None where its arguments forbid it."""
+
+
+def fused_row(modules: Sequence[Module], input: Any) -> tuple[Any, int]:
+    """The result of the linear layers and activations that come first, as one operation, and how many modules it took.
+
+    (None, 0) where that are fewer than two layers, or if somebody looks at what lies between.
+    """
+    layers: list[Any] = []
+    taken = 0
+    for module in modules:
+        if not _plain(module):
+            break
+        if type(module) is Linear:
+            layers.append((module.weight, module.bias, PLAIN))
+        elif type(module) in ACTIVATIONS and layers and layers[-1][2] is PLAIN:
+            activation = ACTIVATIONS[type(module)](module)
+            if activation is None:
+                break
+            layers[-1] = *layers[-1][:2], activation
+        else:
+            break
+        taken += 1
+    if len(layers) < 2 or seams.watchers or jit.launch_override is not None:
+        return None, 0
+    result = chained(input, layers)
+    return result, 0 if result is None else taken
 
 
 def _plain(module: Module) -> bool:

@@ -13,6 +13,9 @@ from nbdl.runtime import jit, memory
 layer_class: list[type] = []
 """The class whose calls are layers: `nbdl.nn`, which stands above this floor, enters `Module`."""
 
+watchers: list[object] = []
+"""One entry for each `watching` that runs: then layers run apart, so that each can be seen."""
+
 _READINGS = ("numpy", "item", "tolist", "__index__", "__bool__")
 
 Wrapper = Callable[[Any], Any]
@@ -52,6 +55,8 @@ def watching(
         held: Around the property `grad` of tensors.
     """
     with contextlib.ExitStack() as restored:
+        watchers.append(restored)
+        restored.callback(watchers.remove, restored)
 
         def put(owner: Any, name: str, value: Any) -> None:
             restored.callback(setattr, owner, name, vars(owner)[name])

@@ -69,6 +69,17 @@ def _linear(y: Any, x: Any, weight: Any, bias: Any, curve: Any) -> Work:
     return Work(2 * y[0].size * weight.shape[1], y[0].size * ((bias is not None) + bool(curve)))
 
 
+def _perceptron(y: Any, shape: Any, *operands: Any) -> Work:
+    """The linear maps and their activations."""
+    products = others = 0
+    for outputs, inputs, has_bias, activation in zip(
+        shape.widths[1:], shape.widths, shape.biases, shape.activations, strict=False
+    ):
+        products += 2 * shape.rows * outputs * inputs
+        others += shape.rows * outputs * (has_bias + (activation.name != "none"))
+    return Work(products, others)
+
+
 def _convolution(y: Any, x: Any, weight: Any, bias: Any, *options: Any) -> Work:
     relu = options[-1]
     return Work(2 * y[0].size * math.prod(weight.shape[1:]), y[0].size * ((bias is not None) + bool(relu)))
@@ -224,6 +235,7 @@ RULES: dict[str, Rule] = {
     "LinearOp": _linear,
     "LinearLeakyReluOp": _linear,
     "LinearCurveOp": _linear,
+    "PerceptronOp": _perceptron,
     "MatmulOp": _product,
     "ScaledDotProductAttentionOp": _attention,
     "ConvolutionOp": _convolution,
@@ -320,4 +332,14 @@ def backward_work(op: type[Op], inputs: tuple[Any, ...], forward: Work, needs: t
     elif op.__name__ in RECURRENT and not needs[0]:
         weight_ih = inputs[3 if op.__name__ == "LSTMOp" else 2]
         products -= 2 * inputs[0].shape[0] * weight_ih.size
+    elif op.__name__ == "PerceptronOp":
+        products = _perceptron_backward(inputs[0], needs[1:])
     return Work(products, forward.others)
+
+
+def _perceptron_backward(shape: Any, needs: tuple[bool, ...]) -> int:
+    """Products for the weights whose gradients are wanted, and for what lies below a layer if any of that is."""
+    products = 0
+    for place, (outputs, inputs) in enumerate(zip(shape.widths[:0:-1], shape.widths[-2::-1], strict=True)):
+        products += 2 * shape.rows * outputs * inputs * (needs[2 * place] + any(needs[2 * place + 2 :]))
+    return products

@@ -7,13 +7,15 @@ addresses instead and makes an array of each address where it needs it. The call
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
+
+from nbdl.runtime.jit import cpu_function
 
 # ---------------------------------------------------------------- from an array to its address
 
@@ -71,3 +73,22 @@ def _array_at(_typing_context, address, size, like):
         return array._getvalue()
 
     return types.Array(like.dtype, 1, "C")(types.int64, types.intp, like), codegen
+
+
+# ---------------------------------------------------------------- many at once
+
+
+@cpu_function
+def _read_pointers(identities):
+    """From where each array object lies to where its elements lie."""
+    for i in range(identities.size):
+        identities[i] = array_at(identities[i] + _HEADER, 1, identities)[0]
+
+
+def addresses_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """int64 [n]: the addresses of the first elements of NumPy arrays, none of a class derived from NumPy's."""
+    if address_of is not _read_pointer:
+        return np.array([address_of(array) for array in arrays], np.int64)
+    identities = np.fromiter(map(id, arrays), np.int64, len(arrays))
+    _read_pointers(identities)
+    return identities

@@ -164,16 +164,59 @@ def {name}({arguments}, tasks, grain, threads):
 """
 
 
-def _launcher(body: Any) -> Any:
-    """The function that Python calls: it runs the body over all tasks at once, or over chunks on several threads."""
+def _launcher(body: Any, source: str = _LAUNCHER, own: int = 2) -> Any:
+    """The function that Python calls: it runs the body over all tasks at once, or over chunks on several threads.
+
+    The last arguments of the body, `own` of them, are the launcher's to give.
+    """
     code = body.py_func.__code__
     arguments = code.co_varnames[: code.co_argcount]
     if arguments[-2:] != ("start", "stop"):
         raise TypeError(f"{body.py_func.__qualname__}: the last two arguments of a CPU kernel are start and stop")
     name = body.py_func.__name__.lstrip("_")
     scope = {"body": body, "launch_ranges": threads.launch_ranges, "__name__": body.py_func.__module__}
-    exec(_LAUNCHER.format(name=name, arguments=", ".join(arguments[:-2])), scope)
+    exec(source.format(name=name, arguments=", ".join(arguments[:-own])), scope)
     return _dispatcher(scope[name], no_cfunc_wrapper=True)
+
+
+def split(tasks: int, work: int, count: int) -> tuple[int, int, int]:
+    """How a launch is shared out among `count` threads: tasks, tasks a chunk, and the threads that are used."""
+    if count == 1 or tasks < 2 or work < SERIAL_WORK:
+        return tasks, tasks, 1
+    return tasks, chunk_size(tasks, work), count
+
+
+_SERIES_LAUNCHER = """
+def {name}({arguments}):
+    for step in range(program.shape[0]):
+        launch_ranges(body, program[step, 0], program[step, 1], program[step, 2], {arguments}, step)
+"""
+
+
+class Series:
+    """Launches of one CPU kernel, each after the one before, in one call from Python.
+
+    Args:
+        cpu: The kernel. One of its arguments is `program`, int64 [steps, 3 or more]: each step's tasks, tasks a chunk
+            and threads, as from `split`; the rest of a line is for the kernel. After its arguments comes the step's
+            number, then `start` and `stop`.
+        requires: Called once before the first launch.
+    """
+
+    def __init__(self, cpu: Any, requires: Callable[[], None]) -> None:
+        self.cpu = cpu
+        self._requires = requires
+        self._launch: Any = None
+
+    def __call__(self, *args: Any) -> None:
+        """Runs all steps; returns when they are done."""
+        (self._launch or self._prepare())(*args)
+
+    def _prepare(self) -> Any:
+        threads.start_pool()
+        self._requires()
+        self._launch = _launcher(self.cpu, _SERIES_LAUNCHER, own=3)
+        return self._launch
 
 
 class Kernel:

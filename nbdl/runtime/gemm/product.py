@@ -209,7 +209,7 @@ def gemm(
         curve: What the results go through. With one, c may be [2, M, N] or [2, batch, M, N]: the second half takes
             the curve's slopes.
     """
-    call = _prepare(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, curve, threads._threads)
+    call = prepare_gemm(a.shape, a.strides, b.shape, b.strides, c.dtype, beta, floor, curve, threads._threads)
     if call is None:
         return
     copy, dense, turned, workspace, none, no_workspace, numbers = call
@@ -235,7 +235,7 @@ def gemm(
 
 
 @functools.lru_cache(maxsize=4096)
-def _prepare(
+def prepare_gemm(
     a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...],
     dtype: np.dtype, beta: float, floor: float, curve: ProductCurve | None, threads: int,
 ) -> Call | None:  # fmt: skip

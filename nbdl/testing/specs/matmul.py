@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from nbdl import ops
+from nbdl.autograd import Tensor
 from nbdl.ops.matmul.einsum import einsum_reference
 from nbdl.ops.matmul.linear import (
     bilinear_reference,
@@ -14,6 +16,7 @@ from nbdl.ops.matmul.linear import (
     linear_reference,
     linear_relu_reference,
 )
+from nbdl.ops.matmul.perceptron import perceptron_reference
 from nbdl.ops.matmul.products import dot_reference, matmul_reference, outer_reference
 from nbdl.runtime.errors import ArgumentError, DTypeError, ShapeError
 from nbdl.testing.draw import Draw
@@ -29,6 +32,10 @@ def _size(draw: Draw) -> int:
 
 def _ones(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return np.ones(shape, dtype)
+
+
+def _layers(*shapes: tuple[int, ...], dtype: Any = np.float32) -> list[Tensor]:
+    return [Tensor(_ones(*shape, dtype=dtype)) for shape in shapes]
 
 
 def _any_ranks(draw: Draw) -> dict[str, Any]:
@@ -72,6 +79,23 @@ def linear_case(draw: Draw) -> dict[str, Any]:
     case = {"input": draw.array((*draw.shape(0, 2, 4), inputs)), "weight": draw.array((outputs, inputs))}
     if draw.boolean():
         case["bias"] = draw.array((outputs,))
+    return case
+
+
+ACTIVATIONS = ("none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu")
+
+
+def _perceptron(draw: Draw) -> dict[str, Any]:
+    """One to three layers, any activations, biases for some; now and then a batch that one launch does not take."""
+    widths = [_size(draw) for _ in range(draw.integer(2, 4))]
+    lead = draw.choice((draw.shape(0, 2, 4), (130,)))
+    case = {"input": draw.array((*lead, widths[0]))}
+    case["weights"] = [draw.array((outputs, inputs)) for inputs, outputs in pairwise(widths)]
+    if draw.boolean():
+        case["biases"] = [draw.array((outputs,)) if draw.boolean() else None for outputs in widths[1:]]
+    if draw.boolean():
+        case["activations"] = [draw.choice(ACTIVATIONS) for _ in widths[1:]]
+        case["negative_slope"] = draw.choice((0.0, 0.01, 0.2, 1.0))
     return case
 
 
@@ -222,6 +246,31 @@ SPECS = (
                 lambda: {"input": _ones(2, 3), "weight": _ones(4, 3), "negative_slope": -0.1},
                 ArgumentError,
                 "negative_slope",
+            ),
+        ),
+    ),
+    OpSpec(
+        function=ops.perceptron,
+        reference=perceptron_reference,
+        inputs=_perceptron,
+        differentiable=("input", "weights", "biases"),
+        tolerance={"float64": 1e-12, "float32": 1e-4},
+        refusals=(
+            Refusal(lambda: {"input": _ones(2, 3), "weights": []}, ArgumentError, "weights"),
+            Refusal(lambda: {"input": _ones(2, 3), "weights": _layers((4, 3), (2, 5))}, ShapeError, "weights[1]"),
+            Refusal(lambda: {"input": _ones(2, 3), "weights": _layers((4, 3)), "biases": []}, ArgumentError, "biases"),
+            Refusal(
+                lambda: {"input": _ones(2, 3), "weights": _layers((4, 3)), "biases": _layers((3,))},
+                ShapeError,
+                "biases[0]",
+            ),
+            Refusal(
+                lambda: {"input": _ones(2, 3), "weights": _layers((4, 3)), "activations": ["tanh"]},
+                ArgumentError,
+                "activations",
+            ),
+            Refusal(
+                lambda: {"input": _ones(2, 3), "weights": _layers((4, 3), dtype=np.float64)}, DTypeError, "weights[0]"
             ),
         ),
     ),

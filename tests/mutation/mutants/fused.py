@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.mutation.mutant import bugs, forward, gradients, twins
 
 TOGETHER = "tests/test_fused.py -k activation_are_those_apart"
+ROW = "tests/test_fused.py -k row_have_the_bits"
+WANTED = "tests/test_fused.py -k row_give_the_gradients"
+WATCHED = "tests/test_fused.py -k who_watches_launches"
 SUMS = "tests/test_fused.py -k a_sum_with_a_norm"
 
 FUSED = (
@@ -60,6 +63,58 @@ FUSED = (
             "    return dh * slope",
             "    return dh",
             gradients("linear_gelu"),
+        ),
+    ),
+    *bugs(
+        "ops/matmul/perceptron.py",
+        ("sign", "zero if line[FLOOR] else", "zero if not line[FLOOR] else", ROW),
+        (
+            "index",
+            "            slopes = result._replace(offset=result.offset + shape.rows * columns)",
+            "            slopes = result._replace(offset=result.offset + columns)",
+            ROW,
+        ),
+        (
+            "missing term",
+            "        operands = [b, a, c, bias] if call.turned else [a, b, c, bias]",
+            "        operands = [a, b, c, bias]",
+            ROW,
+        ),
+        (
+            "race",
+            "            dy, here, there = _Matrix(ROOM, *dh[1:3], there), there, here",
+            "            dy = _Matrix(ROOM, *dh[1:3], there)",
+            ROW,
+        ),
+        (
+            "bound",
+            "        self._workspace = max(self._workspace, tasks * elements)",
+            "        self._workspace = min(self._workspace, tasks * elements)",
+            ROW,
+        ),
+        (
+            "wrong axis",
+            "            writer.product(dy.turned, before, dweight)",
+            "            writer.product(before.turned, dy, dweight)",
+            ROW,
+        ),
+        (
+            "index",
+            "self._of_layer(WEIGHTS + 2 * (2 * layers - 1 - l)",
+            "self._of_layer(WEIGHTS + 2 * (layers + l)",
+            WANTED,
+        ),
+        (
+            "missing term",
+            "        if not any(wants_below):",
+            "        if not wants_below[-1]:",
+            WANTED,
+        ),
+        (
+            "index",
+            "            array, first = operands[line[column]], line[column + 1] // dtype.itemsize",
+            "            array, first = operands[line[column]], line[column + 1]",
+            WATCHED,
         ),
     ),
     *bugs(

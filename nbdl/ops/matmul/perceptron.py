@@ -1,0 +1,592 @@
+r"""Linear maps in a row, each with its activation, as one operation: what a Sequential makes of a small perceptron.
+
+$$h_0 = x, \qquad y_l = h_{l-1} W_l^\top + b_l, \qquad h_l = f_l(y_l)$$
+
+Backward, from the last layer $l = L$ to the first, with $dh_L$ given:
+
+$$dy_l = dh_l \odot f_l'(y_l), \quad db_l = \sum_{\text{rows}} dy_l, \quad dW_l = dy_l^\top h_{l-1}, \quad
+dh_{l-1} = dy_l W_l$$
+
+The numbers are those of `linear_relu` and its relatives, bit by bit. What is saved is Python's time, which for small
+layers is more than the processor's: all products of a pass are steps of one launch. Each step is a line of a table,
+the program, that says which kernel runs on what; arrays are addresses there, a base of `places` and bytes from it.
+
+Letters: N rows (all leading dimensions), L layers.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbdl.autograd import Context, Op, Tensor, graph
+from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference
+from nbdl.ops.activation.smooth import Curve, GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
+from nbdl.ops.elementwise.operands import typed_number
+from nbdl.ops.matmul.linear import (
+    ROWS,
+    curve_backward_and_sum_kernel,
+    leaky_relu_backward_and_sum_kernel,
+    linear,
+    linear_gelu,
+    linear_leaky_relu,
+    linear_reference,
+    linear_relu,
+    linear_silu,
+    relu_backward_and_sum_kernel,
+    sum_columns_kernel,
+)
+from nbdl.runtime import arrays, jit, memory, placement, threads
+from nbdl.runtime.addresses import addresses_of, array_at
+from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype, check_shape
+from nbdl.runtime.dtypes import FLOAT32, FLOAT64
+from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
+from nbdl.runtime.gemm import gemm_kernel, prepare_gemm, register_tile_driver
+from nbdl.runtime.gemm.plan import PARALLEL_WORK
+from nbdl.runtime.jit import Series, cpu_kernel
+
+# ---------------------------------------------------------------- reference
+
+
+def perceptron_reference(input, weights, biases=None, activations=None, negative_slope=0.01):
+    """The definition, in float64: input [*, I], for each layer weight [O, I] and bias [O] -> [*, O of the last]."""
+    functions = {
+        "none": lambda y: y,
+        "relu": lambda y: np.maximum(y, 0),
+        "leaky_relu": lambda y: leaky_relu_reference(y, negative_slope),
+        "gelu": gelu_reference,
+        "gelu_tanh": lambda y: gelu_reference(y, "tanh"),
+        "silu": silu_reference,
+    }
+    names = activations or ["relu"] * (len(weights) - 1) + ["none"]
+    for weight, bias, name in zip(weights, biases or [None] * len(weights), names, strict=True):
+        input = functions[name](linear_reference(input, weight, bias))
+    return input
+
+
+# ---------------------------------------------------------------- one step
+
+TASKS, GRAIN, THREADS, KIND, A, A_BYTES, B, B_BYTES, C, C_BYTES, D, D_BYTES, N, M, DEPTH, FLOOR, SIZES = range(17)
+"""Columns of the program: how the step is shared out, its kind, four arrays, up to three sizes, and a product's own."""
+
+PRODUCT, LEAKY, RELU_BACKWARD, LEAKY_BACKWARD, CURVE_BACKWARD, SUM = range(6)
+"""Kinds of steps."""
+
+_SIZES = 22
+"""Numbers that a product needs."""
+
+_product = gemm_kernel.cpu
+_leaky_relu = LeakyReluOp.value.numbered.cpu
+_relu_backward = relu_backward_and_sum_kernel.cpu
+_leaky_relu_backward = leaky_relu_backward_and_sum_kernel.cpu
+_curve_backward = curve_backward_and_sum_kernel.cpu
+_sum = sum_columns_kernel.cpu
+
+
+@cpu_kernel
+def _step_cpu(like, places, program, numbers, step, start, stop):
+    """like: any array of the dtype; places: addresses; numbers [steps]: an activation's. Tasks are the step's own.
+
+    A product C [N, M] = A B + D has a workspace of DEPTH elements a task at places[1]; D may be left out.
+    Backward: C [N, M] = dy from A = dh and B, what forward kept, and D [M] the sum of its rows; of A for SUM.
+    """
+    line = program[step]
+    kind, n, m = line[KIND], line[N], line[M]
+    a, b = places[line[A]] + line[A_BYTES], places[line[B]] + line[B_BYTES]
+    c, d = places[line[C]] + line[C_BYTES], places[line[D]] + line[D_BYTES]
+    if kind == PRODUCT:
+        tasks, depth = line[TASKS], line[DEPTH]
+        zero = like.dtype.type(0)
+        _product(
+            array_at(a, 1, like),
+            array_at(b, 1, like),
+            array_at(c, n, like),
+            array_at(d, m, like),
+            array_at(places[1], tasks * depth, like).reshape((tasks, depth)),
+            line[SIZES:],
+            zero,
+            zero if line[FLOOR] else like.dtype.type(-np.inf),
+            start,
+            stop,
+        )
+    elif kind == LEAKY:
+        _leaky_relu(array_at(a, n, like), array_at(a, n, like), (like.dtype.type(numbers[step]),), start, stop)
+    elif kind == SUM:
+        _sum(array_at(a, n * m, like).reshape((n, m)), array_at(d, m, like).reshape((1, m)), start, stop)
+    else:
+        dh, kept = array_at(a, n * m, like).reshape((n, m)), array_at(b, n * m, like).reshape((n, m))
+        dy, total = array_at(c, n * m, like).reshape((n, m)), array_at(d, m, like).reshape((1, m))
+        number = like.dtype.type(numbers[step])
+        if kind == RELU_BACKWARD:
+            _relu_backward(dh, kept, dy, total, number, start, stop)
+        elif kind == LEAKY_BACKWARD:
+            _leaky_relu_backward(dh, kept, dy, total, number, start, stop)
+        else:
+            _curve_backward(dh, kept, dy, total, number, start, stop)
+
+
+_steps = Series(_step_cpu, requires=register_tile_driver)
+
+# ---------------------------------------------------------------- programs
+
+
+class Activation(NamedTuple):
+    """What follows a linear map: "none", "relu", "leaky_relu" with its slope, "gelu", "gelu_tanh" or "silu"."""
+
+    name: str
+    number: float = 0.0
+
+    @property
+    def curve(self) -> Curve | None:
+        """The function of value and slope, for activations whose slopes are kept."""
+        return _CURVES.get(self.name)
+
+
+PLAIN = Activation("none")
+
+_CURVES = {"gelu": GeluOp.curve, "gelu_tanh": GeluTanhOp.curve, "silu": SiluOp.curve}
+
+_BACKWARD = {
+    "relu": (RELU_BACKWARD, relu_backward_and_sum_kernel),
+    "leaky_relu": (LEAKY_BACKWARD, leaky_relu_backward_and_sum_kernel),
+    **dict.fromkeys(_CURVES, (CURVE_BACKWARD, curve_backward_and_sum_kernel)),
+}
+"""For each activation the kind of step and the kernel of its backward."""
+
+
+class Shape:
+    """All that the programs of a perceptron depend on, and the programs once they are written.
+
+    Attributes:
+        rows: N.
+        widths: Features of the input, then of each layer's result.
+        biases: For each layer, whether it has a bias.
+        activations: Of each layer.
+        dtype: Of all arrays.
+        threads: How many may be used.
+    """
+
+    def __init__(
+        self, rows: int, widths: tuple[int, ...], biases: tuple[bool, ...], activations: tuple[Activation, ...],
+        dtype: np.dtype, threads: int,
+    ) -> None:  # fmt: skip
+        self.rows, self.widths, self.biases, self.activations = rows, widths, biases, activations
+        self.dtype, self.threads = dtype, threads
+        self._forward: dict[bool, Program] = {}
+        self._backward: dict[tuple[bool, ...], Program] = {}
+
+    def forward(self, is_recorded: bool) -> Program:
+        """The program of the forward pass; one that is recorded keeps slopes."""
+        if is_recorded not in self._forward:
+            self._forward[is_recorded] = _forward_program(self, is_recorded)
+        return self._forward[is_recorded]
+
+    def backward(self, wants: tuple[bool, ...]) -> Program:
+        """The program of the backward pass, to the inputs whose gradients are wanted, in their order."""
+        if wants not in self._backward:
+            self._backward[wants] = _backward_program(self, wants)
+        return self._backward[wants]
+
+
+_shape = functools.lru_cache(maxsize=1024)(Shape)
+
+
+class Program(NamedTuple):
+    """The steps of a pass, their numbers, and how much memory they want, in elements."""
+
+    steps: Any
+    numbers: Any
+    workspace: int
+    room: int
+
+
+NOTHING, WORKSPACE, ROOM, INPUT, RESULT, KEPT, GRADIENT, INPUT_GRADIENT, WEIGHTS = range(9)
+"""Bases of the program's addresses. From WEIGHTS on: weight and bias of each layer, the last first; then gradients."""
+
+_LINE = 16  # elements: what starts a cache line, whatever the dtype
+
+
+class _Matrix(NamedTuple):
+    """Where a matrix lies: its base, and elements from it."""
+
+    base: int
+    rows: int
+    columns: int
+    offset: int = 0
+    is_turned: bool = False
+
+    @property
+    def turned(self) -> _Matrix:
+        """The transposed matrix, on the same memory."""
+        return self._replace(is_turned=not self.is_turned)
+
+
+class _Layout:
+    """Where everything lies: for each layer its parameters and their gradients, its result, and what backward needs."""
+
+    def __init__(self, shape: Shape) -> None:
+        layers = len(shape.activations)
+        self.parameters: list[tuple[_Matrix, _Matrix]] = []
+        self.gradients: list[tuple[_Matrix, _Matrix]] = []
+        self.results: list[_Matrix] = []
+        self.kept: list[_Matrix] = []
+        self.room = 0
+        for l, (columns, activation) in enumerate(zip(shape.widths[1:], shape.activations, strict=True)):
+            result = _Matrix(RESULT if l == layers - 1 else KEPT, shape.rows, columns)
+            if l < layers - 1:
+                result = result._replace(
+                    offset=self.take(shape.rows * columns * (1 if activation.curve is None else 2))
+                )
+            self.results.append(result)
+            slopes = result._replace(offset=result.offset + shape.rows * columns)
+            self.kept.append(result if activation.curve is None else slopes)
+            self.parameters.append(self._of_layer(WEIGHTS + 2 * (layers - 1 - l), columns, shape.widths[l]))
+            self.gradients.append(self._of_layer(WEIGHTS + 2 * (2 * layers - 1 - l), columns, shape.widths[l]))
+
+    @staticmethod
+    def _of_layer(base: int, outputs: int, inputs: int) -> tuple[_Matrix, _Matrix]:
+        return _Matrix(base, outputs, inputs), _Matrix(base + 1, 1, outputs)
+
+    def take(self, size: int) -> int:
+        """The offset of as many elements that nothing else uses."""
+        offset = self.room
+        self.room += -(-size // _LINE) * _LINE
+        return offset
+
+
+class _Writer:
+    """Writes a program, step by step."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._lines: list[list[int]] = []
+        self._numbers: list[float] = []
+        self._workspace = 0
+
+    def product(
+        self, a: _Matrix, b: _Matrix, c: _Matrix, bias: _Matrix | None = None,
+        activation: Activation = PLAIN, keeps_slope: bool = False,
+    ) -> None:  # fmt: skip
+        """c = f(a b + bias), and behind it the slopes."""
+        call = prepare_gemm(
+            *self._strided(a), *self._strided(b), self._shape.dtype, 0.0, -math.inf,
+            activation.curve and activation.curve.of_product, self._shape.threads,
+        )  # fmt: skip
+        assert call is not None  # no matrix is empty
+        tasks, elements = call.workspace
+        self._workspace = max(self._workspace, tasks * elements)
+        split = jit.split(tasks, tasks * PARALLEL_WORK, self._shape.threads)
+        size = c.rows * c.columns
+        operands = [b, a, c, bias] if call.turned else [a, b, c, bias]
+        self._add(
+            split, PRODUCT, operands, 2 * size if keeps_slope else size, bias.columns if bias else 0, elements,
+            activation.name == "relu", *call.numbers[0],
+        )  # fmt: skip
+        if activation.name == "leaky_relu":
+            self._add(jit.split(size, size, self._shape.threads), LEAKY, [c], size, number=activation.number)
+
+    def backward(self, activation: Activation, dh: _Matrix, kept: _Matrix, dy: _Matrix, total: _Matrix) -> None:
+        """dy = dh f', and the sum of its rows."""
+        kind, _ = _BACKWARD[activation.name]
+        self._add((1, 1, 1), kind, [dh, kept, dy, total], dh.rows, dh.columns, number=activation.number)
+
+    def sum(self, dy: _Matrix, total: _Matrix) -> None:
+        """The sum of the rows of dy."""
+        self._add((1, 1, 1), SUM, [dy, None, None, total], dy.rows, dy.columns)
+
+    def finish(self, room: int) -> Program:
+        """The program. Its steps share one workspace, since each waits for the one before."""
+        return Program(np.array(self._lines, np.int64), np.array(self._numbers), self._workspace, room)
+
+    def _add(
+        self, split: tuple[int, int, int], kind: int, operands: Sequence[_Matrix | None], *numbers: int,
+        number: float = 0.0,
+    ) -> None:  # fmt: skip
+        places = [(NOTHING, 0)] * 4
+        for i, matrix in enumerate(operands):
+            if matrix is not None:
+                places[i] = matrix.base, matrix.offset * self._shape.dtype.itemsize
+        line = [*split, kind, *itertools.chain(*places), *numbers]
+        self._lines.append(line + [0] * (SIZES + _SIZES - len(line)))
+        self._numbers.append(number)
+
+    def _strided(self, matrix: _Matrix) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Shape and strides in bytes."""
+        itemsize = self._shape.dtype.itemsize
+        shape, strides = (matrix.rows, matrix.columns), (matrix.columns * itemsize, itemsize)
+        return (shape[::-1], strides[::-1]) if matrix.is_turned else (shape, strides)
+
+
+def _forward_program(shape: Shape, is_recorded: bool) -> Program:
+    layout, writer = _Layout(shape), _Writer(shape)
+    h = _Matrix(INPUT, shape.rows, shape.widths[0])
+    for (weight, bias), has_bias, activation, result in zip(
+        layout.parameters, shape.biases, shape.activations, layout.results, strict=True
+    ):
+        keeps_slope = is_recorded and activation.curve is not None
+        writer.product(h, weight.turned, result, bias if has_bias else None, activation, keeps_slope)
+        h = result
+    return writer.finish(layout.room)
+
+
+def _backward_program(shape: Shape, wants: tuple[bool, ...]) -> Program:
+    """wants: for weight and bias of each layer, the last first, and for the input: whether its gradient is wanted."""
+    layout, writer = _Layout(shape), _Writer(shape)
+    layout.room = 0
+    # What a step reads lies in one of two pieces of memory, what it makes in the other.
+    here, there = (layout.take(shape.rows * max(shape.widths)) for _ in range(2))
+    unused = layout.take(max(shape.widths))
+    dh = _Matrix(GRADIENT, shape.rows, shape.widths[-1])
+    for l in reversed(range(len(shape.activations))):
+        wants_weight, wants_bias, *wants_below = wants[2 * (len(shape.activations) - 1 - l) :]
+        activation, (dweight, dbias) = shape.activations[l], layout.gradients[l]
+        dy = dh
+        if activation.name != "none":
+            dy, here, there = _Matrix(ROOM, *dh[1:3], there), there, here
+            writer.backward(
+                activation, dh, layout.kept[l], dy, dbias if wants_bias else _Matrix(ROOM, 1, dh.columns, unused)
+            )
+        elif wants_bias:
+            writer.sum(dy, dbias)
+        before = layout.results[l - 1] if l else _Matrix(INPUT, shape.rows, shape.widths[0])
+        if any(wants_below):
+            dh, here, there = _Matrix(ROOM, *before[1:3], there), there, here
+            writer.product(dy, layout.parameters[l][0], dh if l else dh._replace(base=INPUT_GRADIENT, offset=0))
+        if wants_weight:
+            writer.product(dy.turned, before, dweight)
+        if not any(wants_below):
+            break
+    return writer.finish(layout.room)
+
+
+# ---------------------------------------------------------------- a program's run
+
+
+def _run(program: Program, operands: list[Any]) -> None:
+    """Runs a program on the arrays of its places, the first of them the arrays of nothing and of the workspace."""
+    nothing = operands[NOTHING]
+    if program.workspace:
+        operands[WORKSPACE] = memory.empty((program.workspace,), nothing.dtype)
+    if jit.launch_override is not None:
+        _run_apart(program, nothing.dtype, operands)
+    else:
+        _steps(nothing, addresses_of(operands), program.steps, program.numbers)
+
+
+_NOTHING = {dtype: np.empty(0, dtype) for dtype in (FLOAT32, FLOAT64)}
+"""What stands in the place of an array that there is not."""
+
+
+def _run_apart(program: Program, dtype: np.dtype, operands: list[Any]) -> None:
+    """The same steps as launches of their own, for a profiler, say, that wants to see each."""
+    kernels = dict(_BACKWARD.values())
+    for line, number in zip(program.steps, program.numbers, strict=True):
+
+        def at(column: int, size: Any = None, line: Any = line) -> Any:
+            array, first = operands[line[column]], line[column + 1] // dtype.itemsize
+            return array.reshape(-1)[first:][:size]
+
+        kind, n, m = line[KIND], line[N], line[M]
+        if kind == PRODUCT:
+            workspace = memory.empty((int(line[TASKS]), int(line[DEPTH])), dtype)
+            floor = dtype.type(0 if line[FLOOR] else -math.inf)
+            gemm_kernel(at(A), at(B), at(C, n), at(D, m), workspace, line[SIZES:], dtype.type(0), floor)
+        elif kind == LEAKY:
+            LeakyReluOp.value.over(at(A, n), dtype.type(number))
+        elif kind == SUM:
+            sum_columns_kernel(at(A, n * m).reshape(n, m), at(D, m).reshape(1, m))
+        else:
+            matrices = [at(column, n * m).reshape(n, m) for column in (A, B, C)]
+            kernels[kind](*matrices, at(D, m).reshape(1, m), dtype.type(number))
+
+
+# ---------------------------------------------------------------- autograd
+
+
+class PerceptronOp(Op):
+    """Linear maps and activations in a row. Saves x, the weights and the results of the layers.
+
+    Its inputs are the shape, weight and bias of each layer, the last first, and x: where a weight serves in several
+    layers, its gradients are added in the order in which layers apart would add them.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, shape, *operands):
+        is_recorded = any(ctx.needs_input_grad)
+        program = shape.forward(is_recorded)
+        x, last = operands[-1], shape.activations[-1]
+        size = (*x.shape[:-1], shape.widths[-1])
+        keeps_slope = is_recorded and last.curve is not None
+        result = memory.empty((2, *size) if keeps_slope else size, shape.dtype)
+        kept = memory.empty((program.room,), shape.dtype)
+        nothing = _NOTHING[shape.dtype]
+        parameters = [nothing if array is None else array for array in operands[:-1]]
+        _run(program, [nothing, nothing, nothing, x, result, kept, nothing, nothing, *parameters])
+        y = result[0] if keeps_slope else result
+        if is_recorded:
+            ctx.shape = shape
+            # A ReLU's backward reads its result, which must not change; what lies in the tuple is nobody else's.
+            ctx.save(*operands[:-1:2], x, y if last.name in ("relu", "leaky_relu") else None, (result, kept))
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy):
+        *weights, x, _, (result, kept) = ctx.saved
+        shape, wants = ctx.shape, ctx.needs_input_grad[1:]
+        program = shape.backward(wants)
+        nothing, dtype = _NOTHING[shape.dtype], shape.dtype
+        dx = memory.empty(x.shape, dtype) if wants[-1] else None
+        parameters: list[Any] = []
+        gradients: list[Any] = []
+        for weight, wants_weight, wants_bias in zip(weights, wants[::2], wants[1::2], strict=False):
+            parameters += weight, nothing
+            gradients.append(memory.empty(weight.shape, dtype) if wants_weight else None)
+            gradients.append(memory.empty(weight.shape[:1], dtype) if wants_bias else None)
+        made = [nothing if array is None else array for array in (dx, *gradients)]
+        room, dy = memory.empty((program.room,), dtype), arrays.contiguous(dy)
+        _run(program, [nothing, nothing, room, x, result, kept, dy, made[0], *parameters, *made[1:]])
+        return None, *gradients, dx
+
+
+# ---------------------------------------------------------------- public
+
+
+def perceptron(
+    input: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None] | None = None,
+    activations: Sequence[str] | None = None,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    r"""Linear maps in a row, each followed by its activation: $h_l = f_l(h_{l-1} W_l^\top + b_l)$ from $h_0 = x$.
+
+    For a batch of up to 128 rows on a CPU a whole pass is one launch; a Sequential of `Linear` layers and activations
+    uses it by itself.
+
+    Args:
+        input: [*, I], float32 or float64.
+        weights: For each layer [O, I], I being the O of the one before; dtype of the input.
+        biases: For each layer [O] or None; None for no biases at all.
+        activations: For each layer "relu", "leaky_relu", "gelu", "gelu_tanh", "silu" or "none"; ReLU after all layers
+            but the last when None.
+        negative_slope: That of "leaky_relu", at least 0.
+
+    Returns:
+        [*, O of the last layer], dtype of the input.
+
+    Raises:
+        ShapeError: The input has no dimension, or the sizes of two layers do not agree.
+        DTypeError: The input is not floating point, or a dtype differs.
+        ArgumentError: There is no layer, the lists differ in length, an activation is unknown, or negative_slope is
+            negative or not finite.
+
+    Gradient:
+        For input, weights and biases: $dY_l = dH_l \odot f_l'(Y_l)$, $dW_l = dY_l^\top H_{l-1}$, $db_l = \sum dY_l$,
+        $dH_{l-1} = dY_l W_l$.
+
+    Example:
+        >>> weights = [nbdl.tensor([[1.0, 1.0], [1.0, -1.0]]), nbdl.tensor([[2.0, 5.0]])]
+        >>> nbdl.ops.perceptron(nbdl.tensor([1.0, 2.0]), weights)
+        tensor([6.])
+
+    Source:
+        Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
+    """
+    layers = _check_layers(input, weights, biases, activations, negative_slope)
+    result = chained(input, layers)
+    if result is None:
+        result = input
+        for weight, bias, activation in layers:
+            result = _APART[activation.name](result, weight, bias, activation.number)
+    return result
+
+
+_APART: dict[str, Callable[..., Tensor]] = {
+    "none": lambda x, weight, bias, _: linear(x, weight, bias),
+    "relu": lambda x, weight, bias, _: linear_relu(x, weight, bias),
+    "leaky_relu": linear_leaky_relu,
+    "gelu": lambda x, weight, bias, _: linear_gelu(x, weight, bias),
+    "gelu_tanh": lambda x, weight, bias, _: linear_gelu(x, weight, bias, "tanh"),
+    "silu": lambda x, weight, bias, _: linear_silu(x, weight, bias),
+}
+
+Layer = tuple[Tensor, "Tensor | None", Activation]
+
+
+def _check_layers(input: Tensor, weights: Any, biases: Any, activations: Any, negative_slope: float) -> list[Layer]:
+    check_float("input", input)
+    if not input.ndim:
+        raise ShapeError("input: expected at least 1 dimension, got a tensor of none")
+    count = len(_check_list("weights", weights))
+    biases = [None] * count if biases is None else _check_list("biases", biases, count)
+    names = ["relu"] * (count - 1) + ["none"] if activations is None else _check_list("activations", activations, count)
+    slope = typed_number("negative_slope", check_number("negative_slope", negative_slope, 0), input.dtype)
+
+    def check_parameter(name: str, tensor: Any, shape: tuple[Any, ...]) -> None:
+        if not isinstance(tensor, Tensor):
+            raise ArgumentTypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
+        check_same_dtype(name, check_shape(name, tensor, shape), "input", input)
+
+    layers = []
+    features = input.shape[-1]
+    for number, (weight, bias, name) in enumerate(zip(weights, biases, names, strict=True)):
+        check_parameter(f"weights[{number}]", weight, (None, features))
+        features = weight.shape[0]
+        if bias is not None:
+            check_parameter(f"biases[{number}]", bias, (features,))
+        check_choice(f"activations[{number}]", name, _APART)
+        layers.append((weight, bias, Activation(name, slope if name == "leaky_relu" else 0.0)))
+    return layers
+
+
+def _check_list(name: str, values: Any, count: int | None = None) -> Sequence[Any]:
+    if not isinstance(values, (list, tuple)):
+        raise ArgumentTypeError(
+            f"{name}: expected a list or tuple, one entry for each layer, got {type(values).__name__}"
+        )
+    if not values or len(values) != (count or len(values)):
+        raise ArgumentError(f"{name}: expected {count or 'at least 1'}, one for each layer, got {len(values)}")
+    return values
+
+
+# ---------------------------------------------------------------- whether it can be one operation
+
+
+def chained(input: Tensor, layers: Sequence[Layer]) -> Tensor | None:
+    """The result as one operation; None where the layers have to be called one by one.
+
+    That is where there is little to save, over ROWS rows, and for all that the programs leave out: arrays with gaps,
+    empty ones, a GPU, mixed precision, and shapes and dtypes that do not fit, of which a layer says what is wrong.
+    """
+    if graph.by_precision is not None or placement.active or not isinstance(input, Tensor):
+        return None
+    x = input._array
+    if x.dtype not in _NOTHING or not x.ndim or not _fits(x, x.dtype):
+        return None
+    rows = math.prod(x.shape[:-1])
+    if rows > ROWS:
+        return None
+    widths, biases, activations = [x.shape[-1]], [], []
+    operands: list[Any] = [input]
+    for weight, bias, activation in layers:
+        array = weight._array
+        if array.ndim != 2 or array.shape[1] != widths[-1] or not _fits(array, x.dtype):
+            return None
+        outputs = array.shape[0]
+        if bias is not None and (bias._array.shape != (outputs,) or not _fits(bias._array, x.dtype)):
+            return None
+        widths.append(outputs)
+        biases.append(bias is not None)
+        activations.append(activation)
+        operands += bias, weight
+    shape = _shape(rows, tuple(widths), tuple(biases), tuple(activations), x.dtype, threads.get_num_threads())
+    return PerceptronOp.apply(shape, *reversed(operands))
+
+
+def _fits(array: Any, dtype: np.dtype) -> bool:
+    return type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous and array.size > 0
