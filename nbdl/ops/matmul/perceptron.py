@@ -177,17 +177,21 @@ class Shape:
     ) -> None:  # fmt: skip
         self.rows, self.widths, self.biases, self.activations = rows, widths, biases, activations
         self.dtype, self.threads = dtype, threads
-        self._forward: dict[bool, Program] = {}
+        self._forward: dict[tuple[bool, ...], Program] = {}
         self._backward: dict[tuple[bool, ...], Program] = {}
 
-    def forward(self, is_recorded: bool) -> Program:
-        """The program of the forward pass; one that is recorded keeps slopes."""
-        if is_recorded not in self._forward:
-            self._forward[is_recorded] = _forward_program(self, is_recorded)
-        return self._forward[is_recorded]
+    def forward(self, wants: tuple[bool, ...]) -> Program:
+        """The program of the forward pass.
+
+        Args:
+            wants: For weight and bias of each layer, the last first, and for the input, whether a gradient is wanted.
+        """
+        if wants not in self._forward:
+            self._forward[wants] = _forward_program(self, wants)
+        return self._forward[wants]
 
     def backward(self, wants: tuple[bool, ...]) -> Program:
-        """The program of the backward pass, to the inputs whose gradients are wanted, in their order."""
+        """The program of the backward pass, for the same `wants`."""
         if wants not in self._backward:
             self._backward[wants] = _backward_program(self, wants)
         return self._backward[wants]
@@ -322,20 +326,19 @@ class _Writer:
         return (shape[::-1], strides[::-1]) if matrix.is_turned else (shape, strides)
 
 
-def _forward_program(shape: Shape, is_recorded: bool) -> Program:
+def _forward_program(shape: Shape, wants: tuple[bool, ...]) -> Program:
     layout, writer = _Layout(shape), _Writer(shape)
     h = _Matrix(INPUT, shape.rows, shape.widths[0])
-    for (weight, bias), has_bias, activation, result in zip(
-        layout.parameters, shape.biases, shape.activations, layout.results, strict=True
-    ):
-        keeps_slope = is_recorded and activation.curve is not None
-        writer.product(h, weight.turned, result, bias if has_bias else None, activation, keeps_slope)
-        h = result
+    for l, activation in enumerate(shape.activations):
+        weight, bias = layout.parameters[l]
+        # Slopes are kept from the first layer on that backward reaches.
+        keeps_slope = activation.curve is not None and any(wants[2 * (len(shape.activations) - 1 - l) :])
+        writer.product(h, weight.turned, layout.results[l], bias if shape.biases[l] else None, activation, keeps_slope)
+        h = layout.results[l]
     return writer.finish(layout.room)
 
 
 def _backward_program(shape: Shape, wants: tuple[bool, ...]) -> Program:
-    """wants: for weight and bias of each layer, the last first, and for the input: whether its gradient is wanted."""
     layout, writer = _Layout(shape), _Writer(shape)
     layout.room = 0
     # What a step reads lies in one of two pieces of memory, what it makes in the other.
@@ -418,7 +421,7 @@ class PerceptronOp(Op):
     @staticmethod
     def forward(ctx: Context, shape, *operands):
         is_recorded = any(ctx.needs_input_grad)
-        program = shape.forward(is_recorded)
+        program = shape.forward(ctx.needs_input_grad[1:])
         x, last = operands[-1], shape.activations[-1]
         size = (*x.shape[:-1], shape.widths[-1])
         keeps_slope = is_recorded and last.curve is not None

@@ -105,6 +105,12 @@ FUSED = (
             WANTED,
         ),
         (
+            "index",
+            "activation.curve is not None and any(wants[2 * (len(shape.activations) - 1 - l) :])",
+            "activation.curve is not None and any(wants)",
+            WANTED,
+        ),
+        (
             "missing term",
             "        if not any(wants_below):",
             "        if not wants_below[-1]:",
