@@ -126,12 +126,17 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=BLOCKS)
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     parser.add_argument(
-        "--write", action="store_true", help="write benchmarks/RESULTS.md and the table of README.md, or OPERATIONS.md"
+        "--write",
+        action="store_true",
+        help=f"write benchmarks/RESULTS.md, of named topics their sections, and the table of README.md; {APART} alone "
+        "goes to OPERATIONS.md",
     )
     options = parser.parse_args()
-    written = {(): "RESULTS.md", (APART,): "OPERATIONS.md"}.get(tuple(options.topics))
-    if options.write and written is None:
-        parser.error(f"--write takes no topics, or {APART}")
+    apart = options.topics == [APART]
+    if options.write and APART in options.topics and not apart:
+        parser.error(f"--write: {APART} has a file of its own, and goes without other topics")
+    if options.write and (options.case or (options.threads != [1, 2] and not apart)):
+        parser.error("--write takes whole topics: no --case, and threads 1 and 2")
     for topic in options.topics:
         if topic not in topics:
             parser.error(f"unknown topic {topic!r}; known: {', '.join(topics)}")
@@ -155,14 +160,15 @@ def main() -> None:
                 mean = statistics.geometric_mean(row.ratio for row in mine)
                 print(f"{topic:10} geometric mean, {threads} threads: {mean:.3f}")
             rows += mine
-    if written and options.write:
+    if options.write:
         from benchmarks.report import write_results, write_summary
         from benchmarks.start import measure
 
-        whole = written == "RESULTS.md"
-        write_results(Path(__file__).with_name(written), rows, measure() if whole else [])
-        if whole:
-            write_summary(Path(__file__).parents[1] / "README.md", rows)
+        results = Path(__file__).with_name("OPERATIONS.md" if apart else "RESULTS.md")
+        start = measure() if not options.topics else [] if apart else None
+        write_results(results, rows, start)
+        if not apart:
+            write_summary(Path(__file__).parents[1] / "README.md", results)
 
 
 if __name__ == "__main__":
