@@ -95,6 +95,8 @@ ONE_BY_ONE = {
     "gelu": ops.linear_gelu,
     "gelu_tanh": lambda x, w, b: ops.linear_gelu(x, w, b, "tanh"),
     "silu": ops.linear_silu,
+    "tanh": lambda x, w, b: ops.tanh(ops.linear(x, w, b)),
+    "sigmoid": lambda x, w, b: ops.sigmoid(ops.linear(x, w, b)),
 }
 
 ROWS_OF_LAYERS = (
@@ -106,6 +108,7 @@ ROWS_OF_LAYERS = (
     ((), (17, 5, 5), ("none", "leaky_relu"), (0,)),
     ((1,), (300, 700, 600), ("relu", "gelu"), (1,)),
     ((2, 64), (64, 512, 64), ("gelu", "silu"), (0, 1)),
+    ((90,), (33, 800, 50, 3), ("tanh", "sigmoid", "tanh"), (0, 2)),
 )
 
 
@@ -165,7 +168,13 @@ def test_layers_in_a_row_give_the_gradients_that_are_wanted(wanted):
     x, weights, biases = operands_of_layers((6,), (15, 257, 16), (0, 1), np.float32)
     for tensor, wants in zip((x, weights[0], biases[0], weights[1], biases[1]), wanted, strict=True):
         tensor.requires_grad_(wants)
-    for activations in (("relu", "none"), ("none", "silu"), ("gelu_tanh", "leaky_relu"), ("silu", "gelu")):
+    for activations in (
+        ("relu", "none"),
+        ("none", "silu"),
+        ("gelu_tanh", "leaky_relu"),
+        ("silu", "gelu"),
+        ("tanh", "sigmoid"),
+    ):
         row = values_and_gradients(in_a_row, x, weights, biases, activations)
         assert_the_same_bits(row, values_and_gradients(one_by_one, x, weights, biases, activations))
 
@@ -182,7 +191,18 @@ def test_a_row_of_layers_is_one_operation_where_it_can_be():
     assert name(x=nbdl.tensor(numbers(0, 5))) == "LinearBackward"
 
 
-@pytest.mark.parametrize(("rows", "widths", "activations", "biased"), ROWS_OF_LAYERS[:3])
+def test_mixed_precision_takes_the_layers_of_a_row_one_by_one():
+    x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
+    with nbdl.autocast():
+        row, wanted = ops.perceptron(x, weights, biases), one_by_one(x, weights, biases, ("relu", "none"))
+    assert row.dtype == wanted.dtype == nbdl.float16
+    np.testing.assert_array_equal(row.detach().numpy(), wanted.detach().numpy())
+    halves = [[None if t is None else t.detach().half() for t in tensors] for tensors in ([x], weights, biases)]
+    assert ops.perceptron(halves[0][0], *halves[1:]).dtype == nbdl.float16
+    assert ops.perceptron(x, weights, biases).grad_fn.name() == "PerceptronBackward"  # outside, all is as before
+
+
+@pytest.mark.parametrize(("rows", "widths", "activations", "biased"), [*ROWS_OF_LAYERS[:3], ROWS_OF_LAYERS[-1]])
 def test_who_watches_launches_sees_those_of_a_row_with_the_same_bits(rows, widths, activations, biased):
     operands = operands_of_layers(rows, widths, biased, np.float32)
     wanted = values_and_gradients(in_a_row, *operands, activations)
@@ -217,10 +237,11 @@ def test_a_row_of_layers_may_meet_a_weight_twice_and_run_backward_twice():
         y.backward()
 
 
+@pytest.mark.parametrize("last", ["relu", "tanh"])
 @pytest.mark.parametrize("changed", ["input", "weight", "result"])
-def test_a_row_of_layers_notices_what_was_changed_before_backward(changed):
+def test_a_row_of_layers_notices_what_was_changed_before_backward(changed, last):
     x, weights, biases = operands_of_layers((6,), (5, 7, 4), (0, 1), np.float32)
-    y = ops.perceptron(x, weights, biases, ("relu", "relu"))
+    y = ops.perceptron(x, weights, biases, ("relu", last))
     with nbdl.no_grad():
         {"input": x, "weight": weights[0], "result": y.detach()}[changed].mul_(2.0)
     with pytest.raises(GradientError, match="changed in place"):
@@ -237,7 +258,15 @@ def test_a_result_without_activation_may_be_changed():
 
 def test_a_sequential_makes_a_row_of_its_linear_layers():
     nbdl.manual_seed(0)
-    layers = [nn.Flatten(), nn.Linear(6, 5), nn.LeakyReLU(0.2), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3), nn.ReLU()]
+    layers = [
+        nn.Flatten(),
+        nn.Linear(6, 5),
+        nn.LeakyReLU(0.2),
+        nn.Linear(5, 4),
+        nn.Tanh(),
+        nn.Linear(4, 3),
+        nn.Softplus(),
+    ]
     model, x = nn.Sequential(*layers), nbdl.tensor(numbers(2, 2, 3))
     results = []
     for watched in (False, True):

@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdl import ops
 from nbdl.autograd import Tensor
-from nbdl.nn.activation import GELU, LeakyReLU, ReLU, SiLU
+from nbdl.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from nbdl.nn.convolution import Conv2d
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
@@ -72,6 +72,8 @@ ACTIVATIONS: dict[type, Callable[[Any], Activation | None]] = {
     LeakyReLU: _of_leaky_relu,
     GELU: _of_gelu,
     SiLU: lambda silu: Activation("silu"),
+    Tanh: lambda tanh: Activation("tanh"),
+    Sigmoid: lambda sigmoid: Activation("sigmoid"),
 }
 """For the exact class of a module that may follow a linear layer in a row; None where its arguments forbid it."""
 

@@ -24,10 +24,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbdl.autograd import Context, Op, Tensor, graph
+from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference
 from nbdl.ops.activation.smooth import Curve, GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
+from nbdl.ops.elementwise.exponential import SigmoidOp, sigmoid
+from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import typed_number
+from nbdl.ops.elementwise.trigonometric import TanhOp, tanh
 from nbdl.ops.matmul.linear import (
     ROWS,
     curve_backward_and_sum_kernel,
@@ -41,10 +44,10 @@ from nbdl.ops.matmul.linear import (
     relu_backward_and_sum_kernel,
     sum_columns_kernel,
 )
-from nbdl.runtime import arrays, jit, memory, placement, threads
+from nbdl.runtime import arrays, jit, memory, threads
 from nbdl.runtime.addresses import addresses_of, array_at
 from nbdl.runtime.checks import check_choice, check_float, check_number, check_same_dtype, check_shape
-from nbdl.runtime.dtypes import FLOAT32, FLOAT64
+from nbdl.runtime.dtypes import FLOAT32, FLOAT64, mixing
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 from nbdl.runtime.gemm import gemm_kernel, prepare_gemm, register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
@@ -62,6 +65,8 @@ def perceptron_reference(input, weights, biases=None, activations=None, negative
         "gelu": gelu_reference,
         "gelu_tanh": lambda y: gelu_reference(y, "tanh"),
         "silu": silu_reference,
+        "tanh": np.tanh,
+        "sigmoid": lambda y: 1 / (1 + np.exp(-y)),
     }
     names = activations or ["relu"] * (len(weights) - 1) + ["none"]
     for weight, bias, name in zip(weights, biases or [None] * len(weights), names, strict=True):
@@ -74,7 +79,7 @@ def perceptron_reference(input, weights, biases=None, activations=None, negative
 TASKS, GRAIN, THREADS, KIND, A, A_BYTES, B, B_BYTES, C, C_BYTES, D, D_BYTES, N, M, DEPTH, FLOOR, SIZES = range(17)
 """Columns of the program: how the step is shared out, its kind, four arrays, up to three sizes, and a product's own."""
 
-PRODUCT, LEAKY, RELU_BACKWARD, LEAKY_BACKWARD, CURVE_BACKWARD, SUM = range(6)
+PRODUCT, LEAKY, TANH, SIGMOID, RELU_BACKWARD, LEAKY_BACKWARD, CURVE_BACKWARD, TANH_SLOPE, SIGMOID_SLOPE, SUM = range(10)
 """Kinds of steps."""
 
 _SIZES = 22
@@ -82,6 +87,8 @@ _SIZES = 22
 
 _product = gemm_kernel.cpu
 _leaky_relu = LeakyReluOp.value.numbered.cpu
+_tanh, _tanh_slope = TanhOp.value.plain.cpu, TanhOp.slope.plain.cpu
+_sigmoid, _sigmoid_slope = SigmoidOp.value.plain.cpu, SigmoidOp.slope.plain.cpu
 _relu_backward = relu_backward_and_sum_kernel.cpu
 _leaky_relu_backward = leaky_relu_backward_and_sum_kernel.cpu
 _curve_backward = curve_backward_and_sum_kernel.cpu
@@ -92,8 +99,9 @@ _sum = sum_columns_kernel.cpu
 def _step_cpu(like, places, program, numbers, step, start, stop):
     """like: any array of the dtype; places: addresses; numbers [steps]: an activation's. Tasks are the step's own.
 
-    A product C [N, M] = A B + D has a workspace of DEPTH elements a task at places[1]; D may be left out.
-    Backward: C [N, M] = dy from A = dh and B, what forward kept, and D [M] the sum of its rows; of A for SUM.
+    A product C of N elements = A B + D has a workspace of DEPTH elements a task at places[1]; D has M elements or none.
+    LEAKY, TANH and SIGMOID write over the N elements of A. Backward: C = dy from A = dh and B, what forward kept; for
+    slopes of N elements, else [N, M] with D [M], the sum of its rows. SUM: D [M] from A [N, M].
     """
     line = program[step]
     kind, n, m = line[KIND], line[N], line[M]
@@ -116,6 +124,14 @@ def _step_cpu(like, places, program, numbers, step, start, stop):
         )
     elif kind == LEAKY:
         _leaky_relu(array_at(a, n, like), array_at(a, n, like), (like.dtype.type(numbers[step]),), start, stop)
+    elif kind == TANH:
+        _tanh(array_at(a, n, like), array_at(a, n, like), start, stop)
+    elif kind == SIGMOID:
+        _sigmoid(array_at(a, n, like), array_at(a, n, like), start, stop)
+    elif kind == TANH_SLOPE:
+        _tanh_slope(array_at(a, n, like), array_at(b, n, like), array_at(c, n, like), start, stop)
+    elif kind == SIGMOID_SLOPE:
+        _sigmoid_slope(array_at(a, n, like), array_at(b, n, like), array_at(c, n, like), start, stop)
     elif kind == SUM:
         _sum(array_at(a, n * m, like).reshape((n, m)), array_at(d, m, like).reshape((1, m)), start, stop)
     else:
@@ -136,7 +152,7 @@ _steps = Series(_step_cpu, requires=register_tile_driver)
 
 
 class Activation(NamedTuple):
-    """What follows a linear map: "none", "relu", "leaky_relu" with its slope, "gelu", "gelu_tanh" or "silu"."""
+    """What follows a linear map: "none", "relu", "leaky_relu" with its slope, "gelu", "silu", "tanh", ..."""
 
     name: str
     number: float = 0.0
@@ -151,12 +167,25 @@ PLAIN = Activation("none")
 
 _CURVES = {"gelu": GeluOp.curve, "gelu_tanh": GeluTanhOp.curve, "silu": SiluOp.curve}
 
+_OVER: dict[str, tuple[int, Map1]] = {
+    "leaky_relu": (LEAKY, LeakyReluOp.value),
+    "tanh": (TANH, TanhOp.value),
+    "sigmoid": (SIGMOID, SigmoidOp.value),
+}
+"""For activations that are written over the product, by a step of their own: its kind, and the map."""
+
+_SLOPE: dict[str, tuple[int, Map2]] = {
+    "tanh": (TANH_SLOPE, TanhOp.slope),
+    "sigmoid": (SIGMOID_SLOPE, SigmoidOp.slope),
+}
+"""The backward of an activation without the sum of its rows: the kind of step, and the map."""
+
 _BACKWARD = {
     "relu": (RELU_BACKWARD, relu_backward_and_sum_kernel),
     "leaky_relu": (LEAKY_BACKWARD, leaky_relu_backward_and_sum_kernel),
     **dict.fromkeys(_CURVES, (CURVE_BACKWARD, curve_backward_and_sum_kernel)),
 }
-"""For each activation the kind of step and the kernel of its backward."""
+"""The backward of an activation with that sum: the kind of step, and the kernel."""
 
 
 class Shape:
@@ -291,13 +320,24 @@ class _Writer:
             split, PRODUCT, operands, 2 * size if keeps_slope else size, bias.columns if bias else 0, elements,
             activation.name == "relu", *call.numbers[0],
         )  # fmt: skip
-        if activation.name == "leaky_relu":
-            self._add(jit.split(size, size, self._shape.threads), LEAKY, [c], size, number=activation.number)
+        if activation.name in _OVER:
+            kind, _ = _OVER[activation.name]
+            self._add(jit.split(size, size, self._shape.threads), kind, [c], size, number=activation.number)
 
-    def backward(self, activation: Activation, dh: _Matrix, kept: _Matrix, dy: _Matrix, total: _Matrix) -> None:
-        """dy = dh f', and the sum of its rows."""
-        kind, _ = _BACKWARD[activation.name]
-        self._add((1, 1, 1), kind, [dh, kept, dy, total], dh.rows, dh.columns, number=activation.number)
+    def backward(
+        self, activation: Activation, dh: _Matrix, kept: _Matrix, dy: _Matrix, total: _Matrix, wants_total: bool
+    ) -> None:
+        """dy = dh f', and the sum of its rows, which may be made where it is not wanted."""
+        if activation.name in _SLOPE:
+            size = dh.rows * dh.columns
+            kind, _ = _SLOPE[activation.name]
+            self._add(jit.split(size, size, self._shape.threads), kind, [dh, kept, dy], size)
+            if wants_total:
+                self.sum(dy, total)
+        else:
+            kind, _ = _BACKWARD[activation.name]
+            operands = [dh, kept, dy, total]
+            self._add((1, 1, 1), kind, operands, dh.rows, dh.columns, number=activation.number)
 
     def sum(self, dy: _Matrix, total: _Matrix) -> None:
         """The sum of the rows of dy."""
@@ -351,9 +391,8 @@ def _backward_program(shape: Shape, wants: tuple[bool, ...]) -> Program:
         dy = dh
         if activation.name != "none":
             dy, here, there = _Matrix(ROOM, *dh[1:3], there), there, here
-            writer.backward(
-                activation, dh, layout.kept[l], dy, dbias if wants_bias else _Matrix(ROOM, 1, dh.columns, unused)
-            )
+            total = dbias if wants_bias else _Matrix(ROOM, 1, dh.columns, unused)
+            writer.backward(activation, dh, layout.kept[l], dy, total, wants_bias)
         elif wants_bias:
             writer.sum(dy, dbias)
         before = layout.results[l - 1] if l else _Matrix(INPUT, shape.rows, shape.widths[0])
@@ -387,7 +426,7 @@ _NOTHING = {dtype: np.empty(0, dtype) for dtype in (FLOAT32, FLOAT64)}
 
 def _run_apart(program: Program, dtype: np.dtype, operands: list[Any]) -> None:
     """The same steps as launches of their own, for a profiler, say, that wants to see each."""
-    kernels = dict(_BACKWARD.values())
+    kernels, over, slopes = dict(_BACKWARD.values()), dict(_OVER.values()), dict(_SLOPE.values())
     for line, number in zip(program.steps, program.numbers, strict=True):
 
         def at(column: int, size: Any = None, line: Any = line) -> Any:
@@ -399,8 +438,10 @@ def _run_apart(program: Program, dtype: np.dtype, operands: list[Any]) -> None:
             workspace = memory.empty((int(line[TASKS]), int(line[DEPTH])), dtype)
             floor = dtype.type(0 if line[FLOOR] else -math.inf)
             gemm_kernel(at(A), at(B), at(C, n), at(D, m), workspace, line[SIZES:], dtype.type(0), floor)
-        elif kind == LEAKY:
-            LeakyReluOp.value.over(at(A, n), dtype.type(number))
+        elif kind in over:
+            over[kind].over(at(A, n), *([dtype.type(number)] if kind == LEAKY else []))
+        elif kind in slopes:
+            slopes[kind].plain(at(A, n), at(B, n), at(C, n))
         elif kind == SUM:
             sum_columns_kernel(at(A, n * m).reshape(n, m), at(D, m).reshape(1, m))
         else:
@@ -433,8 +474,9 @@ class PerceptronOp(Op):
         y = result[0] if keeps_slope else result
         if is_recorded:
             ctx.shape = shape
-            # A ReLU's backward reads its result, which must not change; what lies in the tuple is nobody else's.
-            ctx.save(*operands[:-1:2], x, y if last.name in ("relu", "leaky_relu") else None, (result, kept))
+            # The backward of a ReLU reads its result, which must not change; what lies in the tuple is nobody else's.
+            watched = None if last.curve is not None or last.name == "none" else y
+            ctx.save(*operands[:-1:2], x, watched, (nothing if last.name == "none" else result, kept))
         return y
 
     @staticmethod
@@ -475,8 +517,8 @@ def perceptron(
         input: [*, I], float32 or float64.
         weights: For each layer [O, I], I being the O of the one before; dtype of the input.
         biases: For each layer [O] or None; None for no biases at all.
-        activations: For each layer "relu", "leaky_relu", "gelu", "gelu_tanh", "silu" or "none"; ReLU after all layers
-            but the last when None.
+        activations: For each layer "relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid" or "none";
+            ReLU after all layers but the last when None.
         negative_slope: That of "leaky_relu", at least 0.
 
     Returns:
@@ -516,6 +558,8 @@ _APART: dict[str, Callable[..., Tensor]] = {
     "gelu": lambda x, weight, bias, _: linear_gelu(x, weight, bias),
     "gelu_tanh": lambda x, weight, bias, _: linear_gelu(x, weight, bias, "tanh"),
     "silu": lambda x, weight, bias, _: linear_silu(x, weight, bias),
+    "tanh": lambda x, weight, bias, _: tanh(linear(x, weight, bias)),
+    "sigmoid": lambda x, weight, bias, _: sigmoid(linear(x, weight, bias)),
 }
 
 Layer = tuple[Tensor, "Tensor | None", Activation]
@@ -566,7 +610,7 @@ def chained(input: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     That is where there is little to save, over ROWS rows, and for all that the programs leave out: arrays with gaps,
     empty ones, a GPU, mixed precision, and shapes and dtypes that do not fit, of which a layer says what is wrong.
     """
-    if graph.by_precision is not None or placement.active or not isinstance(input, Tensor):
+    if mixing.allowed or not isinstance(input, Tensor):
         return None
     x = input._array
     if x.dtype not in _NOTHING or not x.ndim or not _fits(x, x.dtype):

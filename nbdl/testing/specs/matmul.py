@@ -82,7 +82,7 @@ def linear_case(draw: Draw) -> dict[str, Any]:
     return case
 
 
-ACTIVATIONS = ("none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu")
+ACTIVATIONS = ("none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid")
 
 
 def _perceptron(draw: Draw) -> dict[str, Any]:
@@ -265,7 +265,7 @@ SPECS = (
                 "biases[0]",
             ),
             Refusal(
-                lambda: {"input": _ones(2, 3), "weights": _layers((4, 3)), "activations": ["tanh"]},
+                lambda: {"input": _ones(2, 3), "weights": _layers((4, 3)), "activations": ["swish"]},
                 ArgumentError,
                 "activations",
             ),
