@@ -883,7 +883,7 @@ def gradients(model, x):
 )
 def test_a_linear_layer_and_its_rectifier_run_as_one_operation(activation, operation):
     model = nn.Sequential(nn.Linear(5, 4), activation, nn.Linear(4, 2))
-    x = nbdl.randn(7, 5)
+    x = nbdl.randn(200, 5)  # more rows than layers in a row take
     names = []
     node = model(x).grad_fn
     while not isinstance(node, nbdl.Tensor) and node is not None:
