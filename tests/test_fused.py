@@ -13,6 +13,7 @@ from nbdl.runtime import jit, threads
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, GradientError
 from nbdl.runtime.jit import cpu_function
 from nbdl.runtime.short_exp import short_exp
+from nbdl.testing import simt
 
 FLOATS = (np.float32, np.float64)
 
@@ -218,6 +219,20 @@ def test_who_watches_launches_sees_those_of_a_row_with_the_same_bits(rows, width
     finally:
         jit.launch_override = None
     assert launched.count("gemm") == 4 * len(activations)  # forward twice, then two for each layer
+
+
+@pytest.mark.parametrize("activation", ONE_BY_ONE)
+def test_a_row_of_layers_runs_the_cuda_twins_of_its_steps(activation):
+    operands = operands_of_layers((6,), (5, 7, 4), (0,), np.float32)
+    with nbdl.no_grad():
+        operands[0].mul_(5.0)  # far enough from 0 that a curve is not a line
+    wanted = values_and_gradients(in_a_row, *operands, (activation, "none"))
+    with simt.target():
+        got = values_and_gradients(in_a_row, *operands, (activation, "none"))
+    for one, other in zip(got, wanted, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_of_layers_may_meet_a_weight_twice_and_run_backward_twice():

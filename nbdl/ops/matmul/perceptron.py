@@ -28,7 +28,6 @@ from nbdl.autograd import Context, Op, Tensor
 from nbdl.ops.activation.rectifiers import LeakyReluOp, leaky_relu_reference
 from nbdl.ops.activation.smooth import Curve, GeluOp, GeluTanhOp, SiluOp, gelu_reference, silu_reference
 from nbdl.ops.elementwise.exponential import SigmoidOp, sigmoid
-from nbdl.ops.elementwise.maps import Map1, Map2
 from nbdl.ops.elementwise.operands import typed_number
 from nbdl.ops.elementwise.trigonometric import TanhOp, tanh
 from nbdl.ops.matmul.linear import (
@@ -51,7 +50,7 @@ from nbdl.runtime.dtypes import FLOAT32, FLOAT64, mixing
 from nbdl.runtime.errors import ArgumentError, ArgumentTypeError, ShapeError
 from nbdl.runtime.gemm import gemm_kernel, prepare_gemm, register_tile_driver
 from nbdl.runtime.gemm.plan import PARALLEL_WORK
-from nbdl.runtime.jit import Series, cpu_kernel
+from nbdl.runtime.jit import Kernel, Series, cpu_kernel
 
 # ---------------------------------------------------------------- reference
 
@@ -167,25 +166,22 @@ PLAIN = Activation("none")
 
 _CURVES = {"gelu": GeluOp.curve, "gelu_tanh": GeluTanhOp.curve, "silu": SiluOp.curve}
 
-_OVER: dict[str, tuple[int, Map1]] = {
-    "leaky_relu": (LEAKY, LeakyReluOp.value),
-    "tanh": (TANH, TanhOp.value),
-    "sigmoid": (SIGMOID, SigmoidOp.value),
+_OVER = {
+    "leaky_relu": (LEAKY, LeakyReluOp.value.numbered),
+    "tanh": (TANH, TanhOp.value.plain),
+    "sigmoid": (SIGMOID, SigmoidOp.value.plain),
 }
-"""For activations that are written over the product, by a step of their own: its kind, and the map."""
+"""For activations that are written over the product, by a step of their own: its kind and kernel."""
 
-_SLOPE: dict[str, tuple[int, Map2]] = {
-    "tanh": (TANH_SLOPE, TanhOp.slope),
-    "sigmoid": (SIGMOID_SLOPE, SigmoidOp.slope),
-}
-"""The backward of an activation without the sum of its rows: the kind of step, and the map."""
+_SLOPE = {"tanh": (TANH_SLOPE, TanhOp.slope.plain), "sigmoid": (SIGMOID_SLOPE, SigmoidOp.slope.plain)}
+"""The backward of an activation without the sum of its rows: the kind of step and the kernel."""
 
 _BACKWARD = {
     "relu": (RELU_BACKWARD, relu_backward_and_sum_kernel),
     "leaky_relu": (LEAKY_BACKWARD, leaky_relu_backward_and_sum_kernel),
     **dict.fromkeys(_CURVES, (CURVE_BACKWARD, curve_backward_and_sum_kernel)),
 }
-"""The backward of an activation with that sum: the kind of step, and the kernel."""
+"""The backward of an activation with that sum: the kind of step and the kernel."""
 
 
 class Shape:
@@ -230,10 +226,11 @@ _shape = functools.lru_cache(maxsize=1024)(Shape)
 
 
 class Program(NamedTuple):
-    """The steps of a pass, their numbers, and how much memory they want, in elements."""
+    """The steps of a pass, their numbers and kernels, and how much memory they want, in elements."""
 
     steps: Any
     numbers: Any
+    kernels: list[Kernel]
     workspace: int
     room: int
 
@@ -299,6 +296,7 @@ class _Writer:
         self._shape = shape
         self._lines: list[list[int]] = []
         self._numbers: list[float] = []
+        self._kernels: list[Kernel] = []
         self._workspace = 0
 
     def product(
@@ -306,23 +304,22 @@ class _Writer:
         activation: Activation = PLAIN, keeps_slope: bool = False,
     ) -> None:  # fmt: skip
         """c = f(a b + bias), and behind it the slopes."""
+        curve = None if activation.curve is None else activation.curve.of_product
         call = prepare_gemm(
-            *self._strided(a), *self._strided(b), self._shape.dtype, 0.0, -math.inf,
-            activation.curve and activation.curve.of_product, self._shape.threads,
-        )  # fmt: skip
+            *self._strided(a), *self._strided(b), self._shape.dtype, 0.0, -math.inf, curve, self._shape.threads
+        )
         assert call is not None  # no matrix is empty
         tasks, elements = call.workspace
         self._workspace = max(self._workspace, tasks * elements)
-        split = jit.split(tasks, tasks * PARALLEL_WORK, self._shape.threads)
         size = c.rows * c.columns
         operands = [b, a, c, bias] if call.turned else [a, b, c, bias]
         self._add(
-            split, PRODUCT, operands, 2 * size if keeps_slope else size, bias.columns if bias else 0, elements,
-            activation.name == "relu", *call.numbers[0],
+            PRODUCT, gemm_kernel if curve is None else curve.kernel, (tasks, tasks * PARALLEL_WORK), operands,
+            2 * size if keeps_slope else size, bias.columns if bias else 0, elements, activation.name == "relu",
+            *call.numbers[0],
         )  # fmt: skip
         if activation.name in _OVER:
-            kind, _ = _OVER[activation.name]
-            self._add(jit.split(size, size, self._shape.threads), kind, [c], size, number=activation.number)
+            self._add(*_OVER[activation.name], (size, size), [c], size, number=activation.number)
 
     def backward(
         self, activation: Activation, dh: _Matrix, kept: _Matrix, dy: _Matrix, total: _Matrix, wants_total: bool
@@ -330,34 +327,34 @@ class _Writer:
         """dy = dh f', and the sum of its rows, which may be made where it is not wanted."""
         if activation.name in _SLOPE:
             size = dh.rows * dh.columns
-            kind, _ = _SLOPE[activation.name]
-            self._add(jit.split(size, size, self._shape.threads), kind, [dh, kept, dy], size)
+            self._add(*_SLOPE[activation.name], (size, size), [dh, kept, dy], size)
             if wants_total:
                 self.sum(dy, total)
         else:
-            kind, _ = _BACKWARD[activation.name]
-            operands = [dh, kept, dy, total]
-            self._add((1, 1, 1), kind, operands, dh.rows, dh.columns, number=activation.number)
+            kind, kernel = _BACKWARD[activation.name]
+            self._add(kind, kernel, (1, 1), [dh, kept, dy, total], *dh[1:3], number=activation.number)
 
     def sum(self, dy: _Matrix, total: _Matrix) -> None:
         """The sum of the rows of dy."""
-        self._add((1, 1, 1), SUM, [dy, None, None, total], dy.rows, dy.columns)
+        self._add(SUM, sum_columns_kernel, (1, 1), [dy, None, None, total], dy.rows, dy.columns)
 
     def finish(self, room: int) -> Program:
         """The program. Its steps share one workspace, since each waits for the one before."""
-        return Program(np.array(self._lines, np.int64), np.array(self._numbers), self._workspace, room)
+        lines = np.array(self._lines, np.int64)
+        return Program(lines, np.array(self._numbers), self._kernels, self._workspace, room)
 
     def _add(
-        self, split: tuple[int, int, int], kind: int, operands: Sequence[_Matrix | None], *numbers: int,
-        number: float = 0.0,
+        self, kind: int, kernel: Kernel, tasks_and_work: tuple[int, int], operands: Sequence[_Matrix | None],
+        *numbers: int, number: float = 0.0,
     ) -> None:  # fmt: skip
         places = [(NOTHING, 0)] * 4
         for i, matrix in enumerate(operands):
             if matrix is not None:
                 places[i] = matrix.base, matrix.offset * self._shape.dtype.itemsize
-        line = [*split, kind, *itertools.chain(*places), *numbers]
+        line = [*jit.split(*tasks_and_work, self._shape.threads), kind, *itertools.chain(*places), *numbers]
         self._lines.append(line + [0] * (SIZES + _SIZES - len(line)))
         self._numbers.append(number)
+        self._kernels.append(kernel)
 
     def _strided(self, matrix: _Matrix) -> tuple[tuple[int, int], tuple[int, int]]:
         """Shape and strides in bytes."""
@@ -426,8 +423,7 @@ _NOTHING = {dtype: np.empty(0, dtype) for dtype in (FLOAT32, FLOAT64)}
 
 def _run_apart(program: Program, dtype: np.dtype, operands: list[Any]) -> None:
     """The same steps as launches of their own, for a profiler, say, that wants to see each."""
-    kernels, over, slopes = dict(_BACKWARD.values()), dict(_OVER.values()), dict(_SLOPE.values())
-    for line, number in zip(program.steps, program.numbers, strict=True):
+    for line, number, kernel in zip(program.steps, program.numbers, program.kernels, strict=True):
 
         def at(column: int, size: Any = None, line: Any = line) -> Any:
             array, first = operands[line[column]], line[column + 1] // dtype.itemsize
@@ -437,16 +433,18 @@ def _run_apart(program: Program, dtype: np.dtype, operands: list[Any]) -> None:
         if kind == PRODUCT:
             workspace = memory.empty((int(line[TASKS]), int(line[DEPTH])), dtype)
             floor = dtype.type(0 if line[FLOOR] else -math.inf)
-            gemm_kernel(at(A), at(B), at(C, n), at(D, m), workspace, line[SIZES:], dtype.type(0), floor)
-        elif kind in over:
-            over[kind].over(at(A, n), *([dtype.type(number)] if kind == LEAKY else []))
-        elif kind in slopes:
-            slopes[kind].plain(at(A, n), at(B, n), at(C, n))
+            kernel(at(A), at(B), at(C, n), at(D, m), workspace, line[SIZES:], dtype.type(0), floor)
+        elif kind == LEAKY:
+            kernel(at(A, n), at(A, n), (dtype.type(number),))
+        elif kind in (TANH, SIGMOID):
+            kernel(at(A, n), at(A, n))
+        elif kind in (TANH_SLOPE, SIGMOID_SLOPE):
+            kernel(at(A, n), at(B, n), at(C, n))
         elif kind == SUM:
-            sum_columns_kernel(at(A, n * m).reshape(n, m), at(D, m).reshape(1, m))
+            kernel(at(A, n * m).reshape(n, m), at(D, m).reshape(1, m))
         else:
             matrices = [at(column, n * m).reshape(n, m) for column in (A, B, C)]
-            kernels[kind](*matrices, at(D, m).reshape(1, m), dtype.type(number))
+            kernel(*matrices, at(D, m).reshape(1, m), dtype.type(number))
 
 
 # ---------------------------------------------------------------- autograd

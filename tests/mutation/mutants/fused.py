@@ -117,6 +117,12 @@ FUSED = (
             WANTED,
         ),
         (
+            "missing term",
+            "PRODUCT, gemm_kernel if curve is None else curve.kernel,",
+            "PRODUCT, gemm_kernel,",
+            "tests/test_fused.py -k row_of_layers_runs_the_cuda_twins",
+        ),
+        (
             "index",
             "            array, first = operands[line[column]], line[column + 1] // dtype.itemsize",
             "            array, first = operands[line[column]], line[column + 1]",
