@@ -11,7 +11,8 @@ from nbdl.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from nbdl.nn.convolution import Conv2d
 from nbdl.nn.linear import Linear
 from nbdl.nn.module import Module
-from nbdl.ops.matmul.perceptron import PLAIN, Activation, chained
+from nbdl.ops.matmul.perceptron import chained
+from nbdl.ops.matmul.programs import PLAIN, Activation
 from nbdl.profiling import seams
 from nbdl.runtime import jit
 
@@ -56,6 +57,11 @@ def fused(first: Module, second: Module | None) -> Callable[..., Any] | None:
     return function
 
 
+def _always(name: str) -> Callable[[Any], Activation]:
+    activation = Activation(name)
+    return lambda module: activation
+
+
 def _of_leaky_relu(module: LeakyReLU) -> Activation | None:
     """None for a slope below 0: the result would not tell on which side of 0 its input was."""
     slope = module.negative_slope
@@ -68,12 +74,12 @@ def _of_gelu(module: GELU) -> Activation | None:
 
 
 ACTIVATIONS: dict[type, Callable[[Any], Activation | None]] = {
-    ReLU: lambda relu: Activation("relu"),
+    ReLU: _always("relu"),
     LeakyReLU: _of_leaky_relu,
     GELU: _of_gelu,
-    SiLU: lambda silu: Activation("silu"),
-    Tanh: lambda tanh: Activation("tanh"),
-    Sigmoid: lambda sigmoid: Activation("sigmoid"),
+    SiLU: _always("silu"),
+    Tanh: _always("tanh"),
+    Sigmoid: _always("sigmoid"),
 }
 """For the exact class of a module that may follow a linear layer in a row; None where its arguments forbid it."""
 
@@ -83,6 +89,8 @@ def fused_row(modules: Sequence[Module], input: Any) -> tuple[Any, int]:
 
     (None, 0) where that are fewer than two layers, or if somebody looks at what lies between.
     """
+    if seams.watchers or jit.launch_override is not None:
+        return None, 0
     layers: list[Any] = []
     taken = 0
     for module in modules:
@@ -98,7 +106,7 @@ def fused_row(modules: Sequence[Module], input: Any) -> tuple[Any, int]:
         else:
             break
         taken += 1
-    if len(layers) < 2 or seams.watchers or jit.launch_override is not None:
+    if len(layers) < 2:
         return None, 0
     result = chained(input, layers)
     return result, 0 if result is None else taken

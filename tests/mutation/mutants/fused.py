@@ -66,7 +66,7 @@ FUSED = (
         ),
     ),
     *bugs(
-        "ops/matmul/perceptron.py",
+        "ops/matmul/programs.py",
         ("sign", "zero if line[FLOOR] else", "zero if not line[FLOOR] else", ROW),
         (
             "index",
@@ -100,13 +100,13 @@ FUSED = (
         ),
         (
             "index",
-            "self._of_layer(WEIGHTS + 2 * (2 * layers - 1 - l)",
+            "self._of_layer(WEIGHTS + 2 * layers + shape.place(l)",
             "self._of_layer(WEIGHTS + 2 * (layers + l)",
             WANTED,
         ),
         (
             "index",
-            "activation.curve is not None and any(wants[2 * (len(shape.activations) - 1 - l) :])",
+            "activation.curve is not None and any(wants[shape.place(l) :])",
             "activation.curve is not None and any(wants)",
             WANTED,
         ),
