@@ -9,8 +9,9 @@ SCHEMES = ("default", "slate")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 FIGURES = ".nb-digit, .nb-play"  # those that compute in the page
 
-# Contrast takes nearly all the time of an audit, and depends on a few things alone: colour, size, weight, what lies
-# behind. Texts of a kind that was judged on an earlier page are not judged again; of each new kind three are marked.
+# Colours take nearly all the time of an audit, and depend on a few things alone: colour, size, weight, what lies
+# behind; for a link also the text around it and the line under it. Texts of a kind that was judged on an earlier page
+# are not judged again; of each new kind three are marked.
 _MARK_NEW_KINDS = """known => {
     const grounds = new Map([[null, ""]]);
     function ground(element) {
@@ -22,6 +23,12 @@ _MARK_NEW_KINDS = """known => {
         }
         return grounds.get(element);
     }
+    function around(link) {
+        const block = link.closest("p, li, td, dd, blockquote, div") ?? link.parentElement;
+        const {textDecorationLine, borderBottom} = getComputedStyle(link);
+        return [getComputedStyle(block).color, block.textContent.trim() !== link.textContent.trim(),
+                textDecorationLine, borderBottom, link.parentElement.tagName];
+    }
     const judged = new Set(known), seen = new Map();
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT, element =>
         element.matches(".katex, script, style") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
@@ -30,9 +37,10 @@ _MARK_NEW_KINDS = """known => {
         element.removeAttribute("data-kind");
         const field = element.matches("input, select, textarea");
         const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-        if (!(field || text) || !element.checkVisibility({visibilityProperty: true})) continue;
+        const link = element.matches("a[href]");
+        if (!(field || text || link) || !element.checkVisibility({visibilityProperty: true})) continue;
         const {color, fontSize, fontWeight} = getComputedStyle(element);
-        const kind = [field, color, fontSize, fontWeight, ground(element)].join();
+        const kind = [field, color, fontSize, fontWeight, ground(element), link && around(element)].join();
         if (judged.has(kind)) continue;
         seen.set(kind, (seen.get(kind) ?? 0) + 1);
         if (seen.get(kind) <= 3) element.setAttribute("data-kind", "");
@@ -61,11 +69,15 @@ _UNCOLOUR = """() => {
 }"""
 
 _AUDIT = """async options => {
-    axe.configure({rules: [{id: "color-contrast", selector: "[data-kind]"}]});
+    axe.configure({rules: [{id: "color-contrast", selector: "[data-kind]"},
+                           {id: "link-in-text-block", selector: "a[href][data-kind]"}]});
     const {violations} = await axe.run({include: [document], exclude: [".katex-html"]},
                                        {...options, resultTypes: ["violations"]});
     return violations.flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.html.slice(0, 200)}`));
 }"""
+
+
+_OF_COLOURS = ("color-contrast", "link-in-text-block")
 
 
 def use_scheme(page: Any, scheme: str) -> None:
@@ -101,8 +113,8 @@ class Auditor:
             use_scheme(page, scheme)
             new = page.evaluate(_MARK_NEW_KINDS, list(self.judged[scheme]))
             if new:
-                for fault in page.evaluate(_AUDIT, {"runOnly": ["color-contrast"]}):
+                for fault in page.evaluate(_AUDIT, {"runOnly": list(_OF_COLOURS)}):
                     yield f"{scheme}: {fault}"
                 self.judged[scheme].update(new)
         page.evaluate(_UNCOLOUR)
-        yield from page.evaluate(_AUDIT, {"rules": {"color-contrast": {"enabled": False}}})
+        yield from page.evaluate(_AUDIT, {"rules": {rule: {"enabled": False} for rule in _OF_COLOURS}})

@@ -45,16 +45,17 @@ def test_a_page_is_sound(walker: tuple[Any, list[str], Auditor], address: str, p
 
 
 def test_axe_sees_a_fault(walker: tuple[Any, list[str], Auditor], address: str) -> None:
-    """The walk can fail: grey on grey, in light and in dark, and a field without a name, are found."""
+    """The walk can fail: grey on grey and a link like its text, in light and in dark, and a field without a name."""
     page, *_ = walker
     page.goto(address)
     style = "color: #777; background: #888"
-    page.evaluate(
-        "html => { document.querySelector('article').innerHTML = html }", f'<p style="{style}">pale</p><input>'
-    )
+    link = '<a href="#" style="color: #808080; text-decoration: none">hidden</a>'
+    wrong = f'<p style="{style}">pale</p><p style="color: #777">text {link} text</p><input>'
+    page.evaluate("html => { document.querySelector('article').innerHTML = html }", wrong)
     found = " ".join(Auditor().faults(page))
     for scheme in SCHEMES:
         assert f"{scheme}: color-contrast: <p" in found
+        assert f"{scheme}: link-in-text-block: <a" in found
     assert "label: <input" in found
 
 
